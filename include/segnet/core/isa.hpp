@@ -1,0 +1,91 @@
+// The instruction set is chosen at run time: users compile without -march and still get the machine's vectors.
+//
+// A hot loop is written once, as a callable whose body is inlined into a function compiled for each instruction set:
+//
+//   with_isa([&](auto isa) SEGNET_INLINE_LAMBDA { loop(isa, ...); });     // isa::value is Isa::avx512, avx2 or baseline
+//
+// Everything that the body calls must be inlined into it (SEGNET_INLINE), or it is compiled for the baseline.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include "segnet/core/config.hpp"
+
+#define SEGNET_INLINE inline __attribute__((always_inline))
+#define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
+
+#if defined(__x86_64__) && !defined(__CUDACC__)
+#define SEGNET_X86 1
+#else
+#define SEGNET_X86 0
+#endif
+
+/// Before an innermost loop whose iterations are independent.
+#if defined(_OPENMP)
+#define SEGNET_SIMD _Pragma("omp simd")
+#elif defined(__clang__)
+#define SEGNET_SIMD _Pragma("clang loop vectorize(enable)")
+#else
+#define SEGNET_SIMD _Pragma("GCC ivdep")
+#endif
+
+namespace segnet {
+
+enum class Isa { baseline, avx2, avx512 };
+
+[[nodiscard]] inline const char* to_string(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "baseline"; }
+
+/// The best instruction set of this processor, or a lesser one named by the environment variable SEGNET_ISA
+/// (avx512, avx2, baseline), read once.
+[[nodiscard]] inline Isa current_isa() {
+  static const Isa chosen = [] {
+    Isa best = Isa::baseline;
+#if SEGNET_X86
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = Isa::avx2;
+    if (best == Isa::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      best = Isa::avx512;
+#endif
+    if (const char* wish = std::getenv("SEGNET_ISA")) {
+      if (std::strcmp(wish, "baseline") == 0) return Isa::baseline;
+      if (std::strcmp(wish, "avx2") == 0) return best < Isa::avx2 ? best : Isa::avx2;
+    }
+    return best;
+  }();
+  return chosen;
+}
+
+namespace detail {
+template <Isa isa>
+using IsaConstant = std::integral_constant<Isa, isa>;
+#if SEGNET_X86
+template <class F>
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), noinline)) void run_avx512(const F& f) {
+  f(IsaConstant<Isa::avx512>{});
+}
+template <class F>
+__attribute__((target("avx2,fma"), noinline)) void run_avx2(const F& f) {
+  f(IsaConstant<Isa::avx2>{});
+}
+#endif
+}  // namespace detail
+
+/// Calls f(isa) compiled for the chosen instruction set; see the head of this file.
+template <class F>
+void with_isa(const F& f) {
+#if SEGNET_X86
+  switch (current_isa()) {
+    case Isa::avx512:
+      return detail::run_avx512(f);
+    case Isa::avx2:
+      return detail::run_avx2(f);
+    case Isa::baseline:
+      break;
+  }
+#endif
+  f(detail::IsaConstant<Isa::baseline>{});
+}
+
+}  // namespace segnet

@@ -1,0 +1,148 @@
+// Memory of the CPU: a caching allocator with statistics and a hard cap.
+//
+// Freed blocks are kept and handed out again, because the page faults of fresh memory cost as much as a light kernel.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "segnet/core/device.hpp"
+#include "segnet/core/error.hpp"
+
+namespace segnet {
+
+/// Bytes and counts since the program started (peak: since `reset_peak_memory`).
+struct MemoryStats {
+  std::size_t in_use = 0;       ///< bytes held by tensors
+  std::size_t peak = 0;         ///< largest value of in_use
+  std::size_t cached = 0;       ///< bytes that are free but kept for the next tensor
+  std::size_t limit = 0;        ///< cap on in_use + cached; 0 = none
+  std::size_t allocations = 0;  ///< blocks handed out
+  std::size_t cache_hits = 0;   ///< of these, taken from the cache
+};
+
+namespace detail {
+
+class CpuAllocator {
+ public:
+  static CpuAllocator& instance() {
+    static CpuAllocator* allocator = new CpuAllocator;  // never destroyed: tensors with static lifetime may outlive it
+    return *allocator;
+  }
+
+  /// Bytes that a request really takes: multiples of 64 up to 4 KiB, then eighths of a power of two, so that blocks of
+  /// nearly equal tensors are exchangeable and at most 1/8 is wasted.
+  static std::size_t rounded(std::size_t bytes) {
+    std::size_t step = 64;
+    while (step * 16 < bytes && bytes > 4096) step *= 2;
+    return (bytes + step - 1) / step * step;
+  }
+
+  void* allocate(std::size_t bytes) {
+    std::lock_guard lock(mutex_);
+    const auto found = free_.find(bytes);
+    void* block = nullptr;
+    if (found != free_.end()) {
+      block = found->second;
+      free_.erase(found);
+      stats_.cached -= bytes;
+      ++stats_.cache_hits;
+    } else {
+      if (stats_.limit && stats_.in_use + stats_.cached + bytes > stats_.limit) release_locked();
+      if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = std::aligned_alloc(64, bytes);
+      if (!block) {
+        release_locked();
+        if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = std::aligned_alloc(64, bytes);
+      }
+      if (!block)
+        throw DeviceError(Cpu::name, concat("out of memory: asked for ", bytes, " bytes with ", stats_.in_use, " in use and a limit of ",
+                                            stats_.limit ? concat(stats_.limit) : std::string("none")));
+    }
+    ++stats_.allocations;
+    stats_.in_use += bytes;
+    if (stats_.in_use > stats_.peak) stats_.peak = stats_.in_use;
+    if (poison_) std::memset(block, 0xff, bytes);  // every float and double is a NaN
+    return block;
+  }
+
+  void deallocate(void* block, std::size_t bytes) {
+    std::lock_guard lock(mutex_);
+    stats_.in_use -= bytes;
+    stats_.cached += bytes;
+    free_.emplace(bytes, block);
+  }
+
+  MemoryStats stats() const {
+    std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  void reset_peak() {
+    std::lock_guard lock(mutex_);
+    stats_.peak = stats_.in_use;
+  }
+  void set_limit(std::size_t bytes) {
+    std::lock_guard lock(mutex_);
+    stats_.limit = bytes;
+  }
+  void set_poison(bool on) {
+    std::lock_guard lock(mutex_);
+    poison_ = on;
+  }
+  void release() {
+    std::lock_guard lock(mutex_);
+    release_locked();
+  }
+
+ private:
+  void release_locked() {
+    for (const auto& [bytes, block] : free_) std::free(block);
+    free_.clear();
+    stats_.cached = 0;
+  }
+
+  mutable std::mutex mutex_;
+  std::multimap<std::size_t, void*> free_;
+  MemoryStats stats_;
+  bool poison_ = false;
+};
+
+/// One block of memory on device D, freed with its last owner. May also stand for memory that somebody else keeps.
+template <class D>
+class Buffer;
+
+template <>
+class Buffer<Cpu> {
+ public:
+  explicit Buffer(std::size_t bytes) : bytes_(CpuAllocator::rounded(bytes ? bytes : 1)), data_(CpuAllocator::instance().allocate(bytes_)) {}
+  Buffer(void* data, std::shared_ptr<const void> owner) : data_(data), owner_(std::move(owner)) {}
+  ~Buffer() {
+    if (bytes_) CpuAllocator::instance().deallocate(data_, bytes_);
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  std::size_t bytes_ = 0;  // 0: not ours
+  void* data_;
+  std::shared_ptr<const void> owner_;
+};
+
+}  // namespace detail
+
+/// What tensors on the CPU use now.
+[[nodiscard]] inline MemoryStats memory_stats() { return detail::CpuAllocator::instance().stats(); }
+/// Lets `peak` start again from what is in use now.
+inline void reset_peak_memory() { detail::CpuAllocator::instance().reset_peak(); }
+/// Hard cap in bytes, 0 for none. A tensor that does not fit under it throws DeviceError; nothing is freed behind your back.
+inline void set_memory_limit(std::size_t bytes) { detail::CpuAllocator::instance().set_limit(bytes); }
+/// Gives cached blocks back to the system.
+inline void release_cached_memory() { detail::CpuAllocator::instance().release(); }
+/// For tests: fills fresh tensors with NaN, so that a kernel that forgets an element is seen.
+inline void poison_fresh_memory(bool on) { detail::CpuAllocator::instance().set_poison(on); }
+
+}  // namespace segnet

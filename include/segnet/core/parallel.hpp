@@ -1,0 +1,50 @@
+// Loops over threads. Work is cut at places that do not depend on the number of threads, so that results do not either.
+#pragma once
+
+#include <algorithm>
+
+#include "segnet/core/config.hpp"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace segnet {
+
+/// Threads that loops started from this thread use; 1 where OpenMP is not compiled in.
+[[nodiscard]] inline int num_threads() {
+#if defined(_OPENMP)
+  return omp_in_parallel() ? 1 : omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+/// Sets that number for loops started from the calling thread.
+inline void set_num_threads([[maybe_unused]] int threads) {
+#if defined(_OPENMP)
+  omp_set_num_threads(std::max(threads, 1));
+#endif
+}
+
+/// Calls f(chunk) for chunk = 0 ... chunks - 1, each once, spread over the threads in any order. f must not throw.
+template <class F>
+void parallel_chunks(index_t chunks, const F& f) {
+#if defined(_OPENMP)
+  if (chunks > 1 && num_threads() > 1) {
+#pragma omp parallel for schedule(dynamic, 1)
+    for (index_t chunk = 0; chunk < chunks; ++chunk) f(chunk);
+    return;
+  }
+#endif
+  for (index_t chunk = 0; chunk < chunks; ++chunk) f(chunk);
+}
+
+/// Calls f(begin, end) over pieces of [0, n) of `grain` elements each (the last may be shorter). f must not throw.
+template <class F>
+void parallel_for(index_t n, index_t grain, const F& f) {
+  grain = std::max<index_t>(grain, 1);
+  parallel_chunks((n + grain - 1) / grain, [&](index_t chunk) { f(chunk * grain, std::min(n, (chunk + 1) * grain)); });
+}
+
+}  // namespace segnet
