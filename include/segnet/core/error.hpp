@@ -10,6 +10,10 @@
 namespace segnet {
 
 namespace detail {
+/// Text, a number, or something with a `to_string` beside its type.
+template <class A>
+concept Writable = std::is_convertible_v<const A&, std::string_view> || std::is_arithmetic_v<A> || requires(const A& a) { to_string(a); };
+
 template <class A>
 void append(std::string& text, const A& a) {
   if constexpr (std::is_same_v<A, bool>) text += a ? "true" : "false";
@@ -25,7 +29,8 @@ void append(std::string& text, const A& a) {
 }  // namespace detail
 
 /// Its arguments, written one after the other: text, numbers, and anything that has a `to_string` beside its type.
-template <class... Args>
+/// (Tensors are joined by the operation of the same name, ops/concat.hpp.)
+template <detail::Writable... Args>
 [[nodiscard]] std::string concat(const Args&... args) {
   std::string text;
   (detail::append(text, args), ...);
