@@ -1,0 +1,27 @@
+# find_package(segnet REQUIRED [COMPONENTS io eigen]) -> segnet::segnet [segnet::io segnet::eigen]
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+include(${CMAKE_CURRENT_LIST_DIR}/segnet_targets.cmake)
+
+# Of the compiler that uses segnet, which need not be the one that installed it. Without it, loops run on one thread.
+find_package(OpenMP QUIET COMPONENTS CXX)
+if(OpenMP_CXX_FOUND)
+  target_link_libraries(segnet::segnet INTERFACE OpenMP::OpenMP_CXX)
+endif()
+
+foreach(component IN LISTS segnet_FIND_COMPONENTS)
+  if(component STREQUAL "io")
+    find_dependency(PNG)
+    find_dependency(ZLIB)
+    list(PREPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
+    find_dependency(stb)
+    list(POP_FRONT CMAKE_MODULE_PATH)
+  elseif(component STREQUAL "eigen")
+    find_dependency(Eigen3)
+  endif()
+  include(${CMAKE_CURRENT_LIST_DIR}/segnet_${component}_targets.cmake OPTIONAL RESULT_VARIABLE segnet_${component}_FOUND)
+  if(NOT segnet_${component}_FOUND AND segnet_FIND_REQUIRED_${component})
+    set(segnet_FOUND FALSE)
+    set(segnet_NOT_FOUND_MESSAGE "segnet was installed without the component '${component}'")
+  endif()
+endforeach()
