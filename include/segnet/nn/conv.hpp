@@ -30,7 +30,8 @@ struct Conv2d {
   Conv2dOptions options;
 
   Conv2d() = default;
-  Conv2d(index_t in, index_t out, Extent2 kernel, const Conv2dOptions& conv_options = {}, Bias with_bias = Bias::yes) : options(conv_options) {
+  Conv2d(index_t in, index_t out, Extent2 kernel, const Conv2dOptions& conv_options = {}, Bias with_bias = Bias::yes)
+      : options(conv_options) {
     if (options.groups < 1 || in % options.groups != 0)
       throw ValueError("nn::Conv2d", "groups", concat("a divisor of the ", in, " input channels"), concat(options.groups));
     weight = Parameter<T, D>(Tensor<T, D>({out, kernel.h, kernel.w, in / options.groups}), WeightLayout::convolution);

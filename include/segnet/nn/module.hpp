@@ -30,10 +30,10 @@
   visit(#field, self.field);            \
   __VA_OPT__(SEGNET_DETAIL_VISIT_AGAIN SEGNET_DETAIL_PARENS(__VA_ARGS__))
 #define SEGNET_DETAIL_VISIT_AGAIN() SEGNET_DETAIL_VISIT
-#define SEGNET_FIELDS(...)                                                                \
-  template <class Self, class Visit>                                                      \
+#define SEGNET_FIELDS(...)                                                                  \
+  template <class Self, class Visit>                                                        \
   static void for_each_field([[maybe_unused]] Self& self, [[maybe_unused]] Visit&& visit) { \
-    __VA_OPT__(SEGNET_DETAIL_EXPAND(SEGNET_DETAIL_VISIT(__VA_ARGS__)))                    \
+    __VA_OPT__(SEGNET_DETAIL_EXPAND(SEGNET_DETAIL_VISIT(__VA_ARGS__)))                      \
   }
 
 namespace segnet::nn {

@@ -9,8 +9,8 @@ namespace segnet::nn {
 
 /// One call of a layer.
 struct LayerCall {
-  const void* layer;          ///< its address
-  const char* type;           ///< "Conv2d"
+  const void* layer;  ///< its address
+  const char* type;   ///< "Conv2d"
   Shape input, output;
   index_t multiply_adds = 0;  ///< of convolutions and matrix products; a bias, a norm or an activation counts none
 };

@@ -17,7 +17,7 @@ struct SummaryRow {
 };
 
 struct Summary {
-  std::vector<SummaryRow> rows;    ///< layers in the order of their calls
+  std::vector<SummaryRow> rows;  ///< layers in the order of their calls
   Shape input, output;
   index_t parameters = 0;          ///< all trainable elements, those of layers that were not called too
   index_t multiply_adds = 0;       ///< one multiplication and one addition each: FLOPs = 2 * multiply_adds
@@ -79,16 +79,19 @@ template <class T = float, class D = Cpu, class M>
     type_width = std::max(type_width, row.type.size());
     shape_width = std::max(shape_width, to_string(row.output).size());
   }
-  const auto line = [&](const std::string& name, const std::string& type, const std::string& shape, const std::string& parameters, const std::string& macs) {
+  const auto line = [&](const std::string& name, const std::string& type, const std::string& shape, const std::string& parameters,
+                        const std::string& macs) {
     char buffer[512];
-    std::snprintf(buffer, sizeof buffer, "%-*s  %-*s  %-*s  %14s  %18s\n", static_cast<int>(name_width), name.c_str(), static_cast<int>(type_width),
-                  type.c_str(), static_cast<int>(shape_width), shape.c_str(), parameters.c_str(), macs.c_str());
+    std::snprintf(buffer, sizeof buffer, "%-*s  %-*s  %-*s  %14s  %18s\n", static_cast<int>(name_width), name.c_str(),
+                  static_cast<int>(type_width), type.c_str(), static_cast<int>(shape_width), shape.c_str(), parameters.c_str(),
+                  macs.c_str());
     return std::string(buffer);
   };
   std::string text = line("layer", "type", "output shape", "parameters", "multiply-adds");
   text += std::string(name_width + type_width + shape_width + 40, '-') + "\n";
   for (const auto& row : s.rows)
-    text += line(row.name, row.type, to_string(row.output), row.parameters ? grouped(row.parameters) : "", row.multiply_adds ? grouped(row.multiply_adds) : "");
+    text += line(row.name, row.type, to_string(row.output), row.parameters ? grouped(row.parameters) : "",
+                 row.multiply_adds ? grouped(row.multiply_adds) : "");
   text += std::string(name_width + type_width + shape_width + 40, '-') + "\n";
   const auto mib = [](double bytes) {
     char buffer[32];
@@ -99,8 +102,10 @@ template <class T = float, class D = Cpu, class M>
   std::snprintf(gflop, sizeof gflop, "%.3f", 2e-9 * static_cast<double>(s.multiply_adds));
   text += concat("input ", s.input, " -> output ", s.output, "\n");
   text += concat("parameters        ", grouped(s.parameters), "\n");
-  text += concat("multiply-adds     ", grouped(s.multiply_adds), "  (", gflop, " GFLOP: two per multiply-add; convolutions and matrix products only)\n");
-  text += concat("activations       ", mib(static_cast<double>(s.activation_bytes)), "  (the layers' outputs; about what training keeps)\n");
+  text += concat("multiply-adds     ", grouped(s.multiply_adds), "  (", gflop,
+                 " GFLOP: two per multiply-add; convolutions and matrix products only)\n");
+  text +=
+      concat("activations       ", mib(static_cast<double>(s.activation_bytes)), "  (the layers' outputs; about what training keeps)\n");
   text += concat("inference memory  ", mib(static_cast<double>(s.inference_peak)), "  (peak, beyond the weights)\n");
   return text;
 }
