@@ -31,6 +31,13 @@
 #define SEGNET_SIMD _Pragma("GCC ivdep")
 #endif
 
+/// Before a short loop of constant length over registers: unrolls it completely.
+#if defined(__clang__)
+#define SEGNET_UNROLL _Pragma("unroll")
+#else
+#define SEGNET_UNROLL _Pragma("GCC unroll 64")
+#endif
+
 namespace segnet {
 
 enum class Isa { baseline, avx2, avx512 };

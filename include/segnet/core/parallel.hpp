@@ -40,6 +40,20 @@ void parallel_chunks(index_t chunks, const F& f) {
   for (index_t chunk = 0; chunk < chunks; ++chunk) f(chunk);
 }
 
+/// The same with f(chunk, worker): calls that run at the same time have different workers, 0 <= worker < num_threads() as it
+/// was before the loop. For scratch memory, allocated outside since f must not throw.
+template <class F>
+void parallel_workers(index_t chunks, const F& f) {
+#if defined(_OPENMP)
+  if (chunks > 1 && num_threads() > 1) {
+#pragma omp parallel for schedule(dynamic, 1)
+    for (index_t chunk = 0; chunk < chunks; ++chunk) f(chunk, omp_get_thread_num());
+    return;
+  }
+#endif
+  for (index_t chunk = 0; chunk < chunks; ++chunk) f(chunk, 0);
+}
+
 /// Calls f(begin, end) over pieces of [0, n) of `grain` elements each (the last may be shorter). f must not throw.
 template <class F>
 void parallel_for(index_t n, index_t grain, const F& f) {

@@ -1,0 +1,103 @@
+// 2-D convolution, its gradients, and the choice between the algorithms that compute them.
+#pragma once
+
+#include "segnet/kernels/conv2d_depthwise.hpp"
+#include "segnet/kernels/conv2d_grad_weight.hpp"
+#include "segnet/kernels/conv2d_im2col_gemm.hpp"
+#include "segnet/kernels/conv2d_implicit_gemm.hpp"
+#include "segnet/kernels/conv2d_reference.hpp"
+
+namespace segnet::kernels {
+
+/// The algorithm that `automatic` stands for; any other is checked to suit the shape.
+/// @throws ValueError  depthwise for other than one input channel per output channel   @throws NotImplemented  winograd
+[[nodiscard]] inline ConvAlgorithm chosen_algorithm(std::string_view op, const ConvGeometry& g, ConvAlgorithm wish) {
+  const bool depthwise = g.groups == g.C && g.groups == g.O;
+  switch (wish) {
+    case ConvAlgorithm::automatic:
+      return depthwise ? ConvAlgorithm::depthwise : ConvAlgorithm::implicit_gemm;
+    case ConvAlgorithm::winograd:
+      throw NotImplemented(op, "ConvAlgorithm::winograd");
+    case ConvAlgorithm::depthwise:
+      if (!depthwise)
+        throw ValueError(op, "algorithm", "depthwise only where groups = C = O",
+                         concat("groups = ", g.groups, ", C = ", g.C, ", O = ", g.O));
+      return wish;
+    default:
+      return wish;
+  }
+}
+
+/// y [N, OH, OW, O] = b + w * x; see reference::conv2d. `b` [O] may be empty.
+template <class T>
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y,
+            ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
+  switch (chosen_algorithm("conv2d", g, algorithm)) {
+    case ConvAlgorithm::reference:
+      return reference::conv2d(g, x, w, b, y);
+    case ConvAlgorithm::im2col_gemm:
+      return im2col_gemm::conv2d(g, x, w, b, y);
+    case ConvAlgorithm::depthwise:
+      return depthwise::conv2d(g, x, w, b, y);
+    default:
+      return implicit_gemm::conv2d(g, x, w, b, y);
+  }
+}
+
+/// dx [N, H, W, C] = b + the transpose of that convolution, applied to dy; see reference::conv2d_grad_input. This is also
+/// the forward pass of a transposed convolution, whose bias is `b` [C]; for a gradient `b` is empty.
+template <class T>
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx,
+                       ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
+  switch (chosen_algorithm("conv2d", g, algorithm)) {
+    case ConvAlgorithm::reference:
+      return reference::conv2d_grad_input(g, dy, w, b, dx);
+    case ConvAlgorithm::im2col_gemm:
+      return im2col_gemm::conv2d_grad_input(g, dy, w, b, dx);
+    case ConvAlgorithm::depthwise:
+      return depthwise::conv2d_grad_input(g, dy, w, b, dx);
+    default:
+      return implicit_gemm::conv2d_grad_input(g, dy, w, b, dx);
+  }
+}
+
+/// dw [O, kh, kw, C/groups]: the derivative of <dy, w * x>; see reference::conv2d_grad_weight.
+template <class T>
+void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw,
+                        ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
+  switch (chosen_algorithm("conv2d", g, algorithm)) {
+    case ConvAlgorithm::reference:
+      return reference::conv2d_grad_weight(g, dy, x, dw);
+    case ConvAlgorithm::im2col_gemm:
+      return im2col_gemm::conv2d_grad_weight(g, dy, x, dw);
+    case ConvAlgorithm::depthwise:
+      return depthwise::conv2d_grad_weight(g, dy, x, dw);
+    default:
+      return implicit_gemm::conv2d_grad_weight(g, dy, x, dw);
+  }
+}
+
+/// db[o] = sum over all but the last dimension of dy: the gradient of a bias. Chunks of rows are summed, then their sums, so
+/// that the bits do not depend on the number of threads.
+template <class T>
+void sum_over_rows(ConstView<T> dy, View<T> db) {
+  const index_t O = db.size(), rows = O ? dy.size() / O : 0;
+  const index_t chunk = std::max<index_t>(1, (1 << 15) / std::max<index_t>(O, 1)), chunks = (rows + chunk - 1) / chunk;
+  const Scratch<T> partial(std::max<index_t>(chunks * O, 1));
+  parallel_chunks(chunks, [&](index_t i) {
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      T* sum = partial.data() + i * O;
+      const T* row = dy.data + i * chunk * O;
+      for (index_t o = 0; o < O; ++o) sum[o] = 0;
+      for (index_t r = i * chunk; r < std::min(rows, (i + 1) * chunk); ++r, row += O) {
+        SEGNET_SIMD
+        for (index_t o = 0; o < O; ++o) sum[o] += row[o];
+      }
+    });
+  });
+  for (index_t o = 0; o < O; ++o) db[o] = 0;
+  for (index_t i = 0; i < chunks; ++i)
+    for (index_t o = 0; o < O; ++o) db[o] += partial.data()[i * O + o];
+}
+
+}  // namespace segnet::kernels
