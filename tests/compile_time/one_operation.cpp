@@ -1,0 +1,1 @@
+#include "segnet/ops/conv2d.hpp"

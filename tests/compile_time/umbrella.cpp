@@ -1,0 +1,1 @@
+#include "segnet/segnet.hpp"
