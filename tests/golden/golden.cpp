@@ -1,0 +1,159 @@
+// golden DIR...: runs every case of every *.safetensors file under the directories, in double and in float, and prints a line for
+// each family and, last, "golden: P passed, F failed, U not implemented". Exit code 0 if nothing failed, 1 otherwise.
+//
+// -f FAMILY runs that family alone.
+#include "golden/golden.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+namespace {
+
+using namespace segnet;
+using namespace segnet::golden;
+namespace fs = std::filesystem;
+
+enum class Status { passed, failed, not_implemented };
+
+struct Tally {
+  int passed = 0, failed = 0, not_implemented = 0;
+  double worst_double = 0, worst_float = 0;
+  std::set<std::string> reasons;
+};
+
+/// A case in one precision. Failures end up in the outcome, the reason of a gap in `reasons`.
+template <class T>
+Status run(Case<T>& c, const std::function<void(Case<T>&)>& compute, std::set<std::string>& reasons) {
+  try {
+    compute(c);
+    c.check_nothing_forgotten();
+  } catch (const Unsupported& e) {
+    reasons.insert(e.what());
+    return Status::not_implemented;
+  } catch (const NotImplemented& e) {
+    reasons.insert(e.what());
+    return Status::not_implemented;
+  } catch (const std::exception& e) {
+    c.fail(concat("threw: ", e.what()));
+  }
+  return c.outcome.failures.empty() ? Status::passed : Status::failed;
+}
+
+void report(const std::string& family, const std::string& name, const char* precision, const std::string& attributes,
+            const Outcome& outcome) {
+  if (outcome.failures.empty()) return;
+  std::printf("FAILED %s/%s in %s\n", family.c_str(), name.c_str(), precision);
+  constexpr std::size_t shown = 400;
+  std::printf("    attributes %s%s\n", attributes.substr(0, shown).c_str(), attributes.size() > shown ? " ..." : "");
+  for (const auto& failure : outcome.failures) std::printf("    %s\n", failure.c_str());
+}
+
+class Runner {
+ public:
+  explicit Runner(std::set<std::string> only) : only_(std::move(only)) {
+    for (const auto add : {add_convolutions, add_hash, add_missing}) add(registry_);
+  }
+
+  void run_file(const std::string& path) {
+    try {
+      const SafetensorsFile file(path);
+      const auto& metadata = file.metadata();
+      const auto family = metadata.find("family");
+      if (family == metadata.end()) throw IoError(path, "the metadata has no 'family'");
+      for (const auto& [name, attributes] : metadata)
+        if (name != "family" && name != "generator") run_case(file, family->second, name, attributes);
+    } catch (const Error& e) {  // a file that cannot be read is a failure, as are cases without attributes
+      std::printf("FAILED %s\n", e.what());
+      ++tallies_["unreadable files"].failed;
+    }
+  }
+
+  /// Prints the summary. Whether nothing failed.
+  bool finish() const {
+    Tally all;
+    for (const auto& [family, t] : tallies_) {
+      all.passed += t.passed;
+      all.failed += t.failed;
+      all.not_implemented += t.not_implemented;
+      if (t.not_implemented) std::printf("not implemented: %s\n", family.c_str());
+      for (const auto& reason : t.reasons) std::printf("    %s\n", reason.c_str());
+      if (t.passed + t.failed == 0) continue;
+      std::printf("%s: %d passed, %d failed, worst error %.1e in double, %.1e in float\n", family.c_str(), t.passed, t.failed,
+                  t.worst_double, t.worst_float);
+    }
+    std::printf("golden: %d passed, %d failed, %d not implemented\n", all.passed, all.failed, all.not_implemented);
+    return all.failed == 0;
+  }
+
+ private:
+  void run_case(const SafetensorsFile& file, std::string family, const std::string& name, const std::string& attribute_text) {
+    const Json attributes = Json::parse(attribute_text, concat(file.path(), ", attributes of '", name, "'"));
+    if (family == "models") family += "/" + attributes["net"].string();
+    if (!only_.empty() && !only_.count(family)) return;
+    Tally& tally = tallies_[family];
+    const Family* const known = registry_.find(family);
+    if (!known) {
+      std::printf("FAILED %s/%s: this family is not known\n", family.c_str(), name.c_str());
+      ++tally.failed;
+      return;
+    }
+    if (!known->in_double) {
+      ++tally.not_implemented;
+      return;
+    }
+    Case<double> in_double(file, name, attributes);
+    Case<float> in_float(file, name, attributes);
+    const Status statuses[] = {run(in_double, known->in_double, tally.reasons), run(in_float, known->in_float, tally.reasons)};
+    report(family, name, "double", attribute_text, in_double.outcome);
+    report(family, name, "float", attribute_text, in_float.outcome);
+    tally.worst_double = std::max(tally.worst_double, in_double.outcome.worst);
+    tally.worst_float = std::max(tally.worst_float, in_float.outcome.worst);
+    const auto any = [&](Status status) { return std::count(std::begin(statuses), std::end(statuses), status) > 0; };
+    ++(any(Status::failed) ? tally.failed : any(Status::not_implemented) ? tally.not_implemented : tally.passed);
+  }
+
+  Registry registry_;
+  std::set<std::string> only_;
+  std::map<std::string, Tally> tallies_;
+};
+
+std::vector<std::string> files_under(const std::vector<std::string>& roots) {
+  std::vector<std::string> files;
+  for (const auto& root : roots) {
+    if (!fs::is_directory(root)) {
+      files.push_back(root);
+      continue;
+    }
+    for (const auto& entry : fs::recursive_directory_iterator(root))
+      if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> roots;
+  std::set<std::string> only;
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "-f" && i + 1 < argc) only.insert(argv[++i]);
+    else roots.emplace_back(argv[i]);
+  }
+  if (roots.empty()) {
+    std::fputs("usage: golden [-f FAMILY]... DIR...\n", stderr);
+    return 2;
+  }
+  try {
+    poison_fresh_memory(true);
+    const std::vector<std::string> files = files_under(roots);
+    if (files.empty()) throw IoError(roots.front(), "no *.safetensors file there");
+    Runner runner(only);
+    for (const auto& file : files) runner.run_file(file);
+    return runner.finish() ? 0 : 1;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "golden: %s\n", e.what());
+    return 2;
+  }
+}
