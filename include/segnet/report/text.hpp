@@ -83,6 +83,22 @@ inline std::string without_padded_exponent(std::string text) {  // 1e+06 -> 1e6,
   return detail::without_padded_exponent(std::string(buffer, end));
 }
 
+/// With an exponent and at most that many significant digits, without trailing zeros: "1.5e-4", "2e15".
+[[nodiscard]] inline std::string scientific(double value, int digits) {
+  if (!std::isfinite(value)) return fixed(value, 0);
+  char buffer[64];
+  const int decimals = digits < 1 ? 0 : digits > 17 ? 16 : digits - 1;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific, decimals).ptr;
+  std::string text = detail::without_padded_exponent(std::string(buffer, end));
+  const std::size_t e = text.find('e');
+  std::size_t last = e;
+  if (text.find('.') < e) {
+    while (text[last - 1] == '0') --last;
+    if (text[last - 1] == '.') --last;
+  }
+  return text.erase(last, e - last);
+}
+
 /// A length in pixels: two decimals at most, "12.5", "3".
 [[nodiscard]] inline std::string pixels(double value) {
   std::string text = fixed(value, 2);
