@@ -1,0 +1,35 @@
+// Loops over the channels of one pixel in blocks of a fixed size, for kernels that gather a channel from several places.
+//
+// The body sees a compile-time count: its loops over a block vectorise whole, without remainders, and its local arrays of that
+// size live in registers or the first cache line. (A plain loop over C would leave small C, and the end of any C, to scalars.)
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "segnet/core/isa.hpp"
+
+namespace segnet::kernels {
+
+/// Calls f(c, count) so that the blocks [c, c + count) cover [0, n): one cache line of T each, the last one overlapping the one before
+/// when n is no multiple; narrower only where n itself is smaller. So f must assign, not accumulate. `count` is an integral_constant.
+template <class T, int count = 64 / static_cast<int>(sizeof(T)), class F>
+SEGNET_INLINE void for_channels(index_t n, const F& f) {
+  constexpr std::integral_constant<int, count> block{};
+  if constexpr (count > 1) {
+    if (n < count) return for_channels<T, count / 2>(n, f);
+  }
+  index_t c = 0;
+  for (; c + count <= n; c += count) f(c, block);
+  if constexpr (count > 1) {
+    if (c < n) f(n - count, block);
+  }
+}
+
+/// condition ? a : b without a branch, which a loop could not be vectorised around.
+SEGNET_INLINE std::int32_t select(bool condition, std::int32_t a, std::int32_t b) {
+  const std::int32_t mask = -static_cast<std::int32_t>(condition);
+  return (a & mask) | (b & ~mask);
+}
+
+}  // namespace segnet::kernels
