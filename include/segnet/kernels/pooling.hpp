@@ -58,7 +58,6 @@ SEGNET_INLINE void max_pool2d_row(const PoolGeometry& g, PoolAxis::Range rows, c
       const auto look_at = [&](index_t h, index_t w) SEGNET_INLINE_LAMBDA {
         const auto here = static_cast<std::int32_t>(h * g.w.in + w);
         const T* value = x + here * g.C + c;
-        SEGNET_SIMD
         for (int i = 0; i < count(); ++i) {
           // NaN replaces everything, and stays because nothing compares larger.
           const bool better = (value[i] > best[i]) | (value[i] != value[i]);
@@ -119,7 +118,6 @@ void max_pool2d_backward(const PoolGeometry& g, ConstView<T> dy, View<const std:
               const index_t at = o + (oh * g.w.out + ow) * g.C + c;
               const T* gradient = dy.data + at;
               const std::int32_t* place = indices.data + at;
-              SEGNET_SIMD
               for (int i = 0; i < count(); ++i) {
                 const T value = gradient[i];
                 sum[i] += place[i] == here ? value : T(0);
@@ -152,10 +150,8 @@ void avg_pool2d(const PoolGeometry& g, PoolDivisor divisor, ConstView<T> x, View
             T row_sum[count()] = {};
             for (index_t w = columns.begin; w < columns.end; ++w) {
               const T* value = image + (h * g.w.in + w) * g.C + c;
-              SEGNET_SIMD
               for (int i = 0; i < count(); ++i) row_sum[i] += value[i];
             }
-            SEGNET_SIMD
             for (int i = 0; i < count(); ++i) sum[i] += row_sum[i];
           }
           for (int i = 0; i < count(); ++i) mean[c + i] = sum[i] * factor;
@@ -185,7 +181,6 @@ void avg_pool2d_backward(const PoolGeometry& g, PoolDivisor divisor, ConstView<T
             for (index_t ow = columns.begin; ow < columns.end; ++ow) {
               const T* gradient = image + (oh * g.w.out + ow) * g.C + c;
               const T factor = T(1) / (heights[static_cast<std::size_t>(oh)] * widths[static_cast<std::size_t>(ow)]);
-              SEGNET_SIMD
               for (int i = 0; i < count(); ++i) sum[i] += gradient[i] * factor;
             }
           for (int i = 0; i < count(); ++i) pixel[c + i] = sum[i];
@@ -215,10 +210,10 @@ struct UnpoolRow {
         for (int k = 0; k < lanes; ++k) lows[k] = highs[k] = index[0];
         index_t i = 0;
         for (; i + lanes <= row_size; i += lanes) {
-          SEGNET_SIMD
           for (int k = 0; k < lanes; ++k) {
-            lows[k] = std::min(lows[k], index[i + k]);
-            highs[k] = std::max(highs[k], index[i + k]);
+            const std::int32_t place = index[i + k];
+            lows[k] = place < lows[k] ? place : lows[k];
+            highs[k] = place > highs[k] ? place : highs[k];
           }
         }
         for (; i < row_size; ++i) {
