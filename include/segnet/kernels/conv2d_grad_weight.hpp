@@ -2,8 +2,9 @@
 //
 //   dw[o, ki, kj, c] = sum_{n, oh, ow} dy[n, oh, ow, o] * x[n, input_row(oh, ki), input_column(ow, kj), c]
 //
-// A register tile holds a few outputs o times a few vectors of (ki, kj, c). The image is cut into blocks of output pixels; of
-// each block, dy and the part of x under it (zeros outside the image) are copied so that a tile walks through both in order.
+// A register tile holds a few outputs o times a few vectors of (ki, kj, c), and walks through a block of output pixels: through
+// dy and x where they are, or through copies of the block's part where x reaches over the edge of the image (the copy has zeros
+// there), and where pixels lie so far apart in memory that they would push each other out of the cache.
 // Where C is small, the kw * C numbers under a row of the kernel are adjacent in x and share vectors.
 //
 // Reductions: blocks are dealt out to `slots`, each with its own sum, added up in order at the end. How many slots there are
@@ -31,8 +32,9 @@ struct WeightPlan {
   index_t block_rows, block_columns;  // output pixels of a block, the last ones may be smaller
   index_t rows_cut, columns_cut;      // blocks per image
   index_t slots, output_blocks, tiles_per_output_block;
+  bool copies_dy, copies_x;  // always; else only where necessary
 
-  WeightPlan(const ConvGeometry& geometry, Isa isa, index_t element_size)
+  WeightPlan(const ConvGeometry& geometry, Isa isa, index_t element_size, index_t threads)
       : g(geometry), lanes(vector_bytes(isa) / element_size), outputs(weight_tile_outputs(isa)) {
     const index_t Cg = g.group_inputs(), whole_row = divide_up(g.kw * Cg, lanes), pixel = divide_up(Cg, lanes);
     merged = g.dilation.w == 1 && whole_row < g.kw * pixel;
@@ -43,11 +45,17 @@ struct WeightPlan {
     block_rows = even_part(g.OH, std::max<index_t>(512 / block_columns, 1));
     columns_cut = divide_up(g.OW, block_columns);
     rows_cut = divide_up(g.OH, block_rows);
-    tiles_per_output_block = even_part(output_tiles, 64 / outputs);
+    const index_t fits = (index_t{1} << 23) / (sum_size() * element_size);  // the sums of all slots, in bytes
+    slots = std::clamp<index_t>(std::min<index_t>(32, fits), 1, std::max<index_t>(blocks(), 1));
+    // Outputs are computed apart from each other, so how they are shared out may depend on the threads.
+    const index_t wanted = divide_up(4 * threads, slots * g.groups);
+    tiles_per_output_block = std::min(even_part(output_tiles, 64 / outputs), divide_up(output_tiles, wanted));
     output_blocks = divide_up(output_tiles, tiles_per_output_block);
-    const index_t fits = (index_t{1} << 24) / (sum_size() * element_size);  // the sums of all slots, in bytes
-    slots = std::clamp<index_t>(std::min(32 / (output_blocks * g.groups), fits), 1, std::max<index_t>(blocks(), 1));
+    copies_dy = g.O * element_size > far;
+    copies_x = g.C * element_size > far;
   }
+
+  static constexpr index_t far = 512;  // bytes between pixels from which on a block does not stay in the first cache
 
   static index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
   /// Size of the parts when n is cut evenly into parts of at most `most`.
@@ -107,24 +115,38 @@ SEGNET_INLINE void pack_inputs(const WeightPlan& plan, const T* image, const Wei
   using S = Simd<T, isa>;
   const ConvGeometry& g = plan.g;
   const index_t each = plan.merged ? channels : S::lanes;
-  for (index_t i = 0; i < rows.count; ++i) {
+  for (index_t i = 0; i < rows.count; ++i, to += plan.line(columns)) {
     const index_t h = rows.input(i);
-    T* const end = to + plan.line(columns);
-    for (index_t j = 0; j < columns.count; ++j, to += each) {
-      const index_t w = columns.input(j);
-      const bool inside = h >= 0 && h < g.H && w >= 0 && w < g.W;
-      const T* from = image + (h * g.W + w) * g.C;
-      if (channels == S::lanes) S::at(to) = inside ? S::load(from) : typename S::Vector{};
-      else
-        for (index_t c = 0; c < each; ++c) to[c] = inside && c < channels ? from[c] : T(0);
+    const T* line = image + h * g.W * g.C;
+    if (h < 0 || h >= g.H) {
+      std::fill_n(to, plan.line(columns), T(0));
+    } else if (plan.merged && channels == g.C) {  // all in one piece
+      const index_t left = std::clamp<index_t>(-columns.first, 0, columns.count);
+      const index_t right = std::clamp<index_t>(g.W - columns.first, left, columns.count);
+      std::fill_n(to, left * each, T(0));
+      std::copy_n(line + (columns.first + left) * each, (right - left) * each, to + left * each);
+      std::fill(to + right * each, to + plan.line(columns), T(0));
+    } else {
+      for (index_t j = 0; j < columns.count; ++j) {
+        const index_t w = columns.input(j);
+        const bool inside = w >= 0 && w < g.W;
+        if (channels == S::lanes) S::at(to + j * each) = inside ? S::load(line + w * g.C) : typename S::Vector{};
+        else
+          for (index_t c = 0; c < each; ++c) to[j * each + c] = inside && c < channels ? line[w * g.C + c] : T(0);
+      }
+      if (plan.merged) std::fill_n(to + columns.count * each, S::lanes, T(0));
     }
-    while (to < end) *to++ = 0;
   }
 }
 
-/// sum[n][m] (+)= sum over pixels of a[pixel][m] * b[n][pixel]
+/// Distances between pixels in memory.
+struct PixelSteps {
+  index_t row, column;
+};
+
+/// sum[n][m] (+)= sum over rows x columns pixels of a[pixel][m] * b[n][pixel]
 template <Isa isa, int NV, class T>
-SEGNET_INLINE void weight_tile(const T* a, const T* const* b, index_t rows, index_t columns, index_t row_step, index_t column_step, T* sum,
+SEGNET_INLINE void weight_tile(const T* a, PixelSteps a_step, const T* const* b, PixelSteps b_step, index_t rows, index_t columns, T* sum,
                                bool first) {
   using S = Simd<T, isa>;
   constexpr int MR = weight_tile_outputs(isa);
@@ -132,14 +154,15 @@ SEGNET_INLINE void weight_tile(const T* a, const T* const* b, index_t rows, inde
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[n][m] = typename S::Vector{};
   for (index_t r = 0; r < rows; ++r) {
     const T* x[NV];
-    SEGNET_UNROLL for (int n = 0; n < NV; ++n) x[n] = b[n] + r * row_step;
-    for (index_t v = 0; v < columns; ++v, a += MR) {
+    SEGNET_UNROLL for (int n = 0; n < NV; ++n) x[n] = b[n] + r * b_step.row;
+    const T* y = a + r * a_step.row;
+    for (index_t v = 0; v < columns; ++v, y += a_step.column) {
       typename S::Vector pixel[NV];
       SEGNET_UNROLL for (int n = 0; n < NV; ++n) {
         pixel[n] = S::load(x[n]);
-        x[n] += column_step;
+        x[n] += b_step.column;
       }
-      SEGNET_UNROLL for (int m = 0; m < MR; ++m) SEGNET_UNROLL for (int n = 0; n < NV; ++n) acc[n][m] += a[m] * pixel[n];
+      SEGNET_UNROLL for (int m = 0; m < MR; ++m) SEGNET_UNROLL for (int n = 0; n < NV; ++n) acc[n][m] += y[m] * pixel[n];
     }
   }
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
@@ -158,45 +181,93 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
   const index_t n = block / (plan.rows_cut * plan.columns_cut);
   const index_t oh = block / plan.columns_cut % plan.rows_cut * plan.block_rows, ow = block % plan.columns_cut * plan.block_columns;
   const index_t R = std::min(plan.block_rows, g.OH - oh), V = std::min(plan.block_columns, g.OW - ow);
-  const WeightPlan::Axis rows = plan.rows(oh, R), columns = plan.columns(ow, V);
-  const index_t line = plan.line(columns), outputs = std::min(Og, last_tile * MR) - first_tile * MR;
-  pack_outputs<isa>(plan, dy + ((n * g.OH + oh) * g.OW + ow) * g.O + group * Og + first_tile * MR, R, V, outputs, dy_copy);
+  const index_t outputs = std::min(Og, last_tile * MR) - first_tile * MR;
 
+  // Where dy is read in place, a tile may read beyond the last output: other numbers of dy, whose products nobody looks at.
+  const T* a = dy + ((n * g.OH + oh) * g.OW + ow) * g.O + group * Og + first_tile * MR;
+  PixelSteps a_step{g.OW * g.O, g.O};
+  index_t tile_step = MR;
+  const index_t dy_end = ((R - 1) * g.OW + V - 1) * g.O + (last_tile - first_tile) * MR;
+  if (plan.copies_dy || a + dy_end > dy + g.y_shape().numel()) {
+    pack_outputs<isa>(plan, a, R, V, outputs, dy_copy);
+    a = dy_copy;
+    a_step = {V * MR, MR};
+    tile_step = R * V * MR;
+  }
+
+  const WeightPlan::Axis rows = plan.rows(oh, R), columns = plan.columns(ow, V);
   const T* image = x + n * g.H * g.W * g.C + group * Cg;
-  const index_t taps_of_part = plan.merged ? plan.vectors : g.taps(), parts = plan.merged ? 1 : plan.row_vectors;
-  const index_t parts_each = plan.channel_block(sizeof(T));
+  const index_t last_row = rows.input(rows.count - 1), last_column = columns.input(columns.count - 1);
+  const index_t x_end = plan.merged ? (last_row * g.W + columns.first) * g.C + (V - 1) * g.stride.w * g.C + plan.row_vectors * lanes
+                                    : (last_row * g.W + last_column) * g.C + plan.row_vectors * lanes;
+  const bool in_place = !plan.copies_x && rows.first >= 0 && last_row < g.H && columns.first >= 0 && last_column < g.W &&
+                        image + x_end <= x + g.x_shape().numel() && (!plan.merged || Cg == g.C);
+
+  // A part is a vector of channels under all taps; merged, there is only one part.
+  const index_t vectors_of_part = plan.merged ? plan.vectors : g.taps(), parts = plan.merged ? 1 : plan.row_vectors;
+  const index_t parts_each = plan.channel_block(sizeof(T)), line = plan.line(columns);
   for (index_t part = 0; part < parts; part += parts_each) {
-    const index_t last_part = std::min(parts, part + parts_each);
-    for (index_t p = part; p < last_part; ++p)
-      pack_inputs<isa>(plan, image + p * lanes, rows, columns, plan.merged ? Cg : std::min(lanes, Cg - p * lanes),
-                       x_copy + (p - part) * rows.count * line);
-    const index_t row_step = rows.pixel_step * line, column_step = columns.pixel_step * (plan.merged ? Cg : lanes);
-    const index_t end = last_part * taps_of_part;
-    for (index_t j = part * taps_of_part; j < end; j += NV) {
+    const index_t last_part = std::min(parts, part + parts_each), end = last_part * vectors_of_part;
+    const T* from = image + part * lanes;
+    PixelSteps b_step{g.stride.h * g.W * g.C, g.stride.w * g.C}, tap_step{g.dilation.h * g.W * g.C, g.dilation.w * g.C};
+    index_t part_step = lanes;
+    if (!in_place) {
+      for (index_t p = part; p < last_part; ++p)
+        pack_inputs<isa>(plan, image + p * lanes, rows, columns, plan.merged ? Cg : std::min(lanes, Cg - p * lanes),
+                         x_copy + (p - part) * rows.count * line);
+      const index_t pixel = plan.merged ? Cg : lanes;
+      from = x_copy;
+      b_step = {rows.pixel_step * line, columns.pixel_step * pixel};
+      tap_step = {rows.tap_step * line, columns.tap_step * pixel};
+      part_step = rows.count * line;
+    }
+    if (plan.merged) tap_step.column = lanes;
+    const index_t row_taps = plan.merged ? plan.row_vectors : g.kw;
+    for (index_t j = part * vectors_of_part; j < end; j += NV) {
       const T* b[NV] = {};
       for (index_t k = 0; k < NV && j + k < end; ++k) {
-        const index_t p = (j + k) / taps_of_part - part, tap = (j + k) % taps_of_part;
-        const index_t ki = plan.merged ? tap / plan.row_vectors : tap / g.kw;
-        const index_t in_line = plan.merged ? tap % plan.row_vectors * lanes : tap % g.kw * columns.tap_step * lanes;
-        b[k] = x_copy + (p * rows.count + ki * rows.tap_step) * line + in_line;
+        const index_t tap = (j + k) % vectors_of_part;
+        b[k] = from + ((j + k) / vectors_of_part - part) * part_step + tap / row_taps * tap_step.row + tap % row_taps * tap_step.column;
       }
       const index_t left = end - j;
-      for (index_t t = first_tile; t < last_tile; ++t) {
-        T* to = sum + ((group * plan.output_tiles + t) * plan.vectors + j) * MR * lanes;
-        const T* a = dy_copy + (t - first_tile) * R * V * MR;
-        if (left >= NV) weight_tile<isa, NV>(a, b, R, V, row_step, column_step, to, first);
-        else if (left == 1) weight_tile<isa, 1>(a, b, R, V, row_step, column_step, to, first);
-        else if constexpr (NV > 2) weight_tile<isa, 2>(a, b, R, V, row_step, column_step, to, first);
+      for (index_t t = 0; t < last_tile - first_tile; ++t) {
+        T* to = sum + ((group * plan.output_tiles + first_tile + t) * plan.vectors + j) * MR * lanes;
+        const T* y = a + t * tile_step;
+        if (left >= NV) weight_tile<isa, NV>(y, a_step, b, b_step, R, V, to, first);
+        else if (left == 1) weight_tile<isa, 1>(y, a_step, b, b_step, R, V, to, first);
+        else if constexpr (NV > 2) weight_tile<isa, 2>(y, a_step, b, b_step, R, V, to, first);
       }
     }
+  }
+}
+
+/// Adds up the slots of vector j of an output tile, and writes it where it belongs in dw.
+template <Isa isa, class T>
+SEGNET_INLINE void sum_slots(const WeightPlan& plan, index_t group, index_t tile, index_t j, const T* sums, T* dw) {
+  using S = Simd<T, isa>;
+  constexpr index_t MR = weight_tile_outputs(isa);
+  const ConvGeometry& g = plan.g;
+  const index_t Cg = g.group_inputs(), Og = g.group_outputs(), row = g.taps() * Cg;
+  index_t at = j / g.taps() * S::lanes + j % g.taps() * Cg, count = Cg - j / g.taps() * S::lanes;
+  if (plan.merged) {
+    const index_t ki = j / plan.row_vectors, k = j % plan.row_vectors * S::lanes;
+    at = ki * g.kw * Cg + k;
+    count = g.kw * Cg - k;
+  }
+  const T* from = sums + ((group * plan.output_tiles + tile) * plan.vectors + j) * MR * S::lanes;
+  for (index_t m = 0; m < std::min(MR, Og - tile * MR); ++m) {
+    typename S::Vector sum = S::load(from + m * S::lanes);
+    for (index_t slot = 1; slot < plan.slots; ++slot) sum += S::load(from + slot * plan.sum_size() + m * S::lanes);
+    T* to = dw + (group * Og + tile * MR + m) * row + at;
+    if (count >= S::lanes) S::at(to) = sum;
+    else S::store_partial(to, sum, count);
   }
 }
 
 /// dw = the derivative of <dy, w * x>. See reference::conv2d_grad_weight for the formula.
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw) {
-  const WeightPlan plan(g, current_isa(), sizeof(T));
-  const index_t Cg = g.group_inputs(), Og = g.group_outputs();
+  const WeightPlan plan(g, current_isa(), sizeof(T), num_threads());
   if (plan.blocks() == 0) {
     std::fill_n(dw.data, dw.size(), T(0));
     return;
@@ -217,27 +288,13 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
     });
   });
 
-  parallel_for(g.O, std::max<index_t>(1, (1 << 14) / (plan.vectors * plan.lanes * plan.slots)), [&](index_t begin, index_t end) {
-    for (index_t o = begin; o < end; ++o)
-      for (index_t j = 0; j < plan.vectors; ++j) {
-        const index_t group = o / Og, tile = o % Og / plan.outputs, m = o % Og % plan.outputs;
-        const T* from = sums.data() + ((((group * plan.output_tiles + tile) * plan.vectors + j) * plan.outputs) + m) * plan.lanes;
-        index_t at, count;  // where the vector belongs in dw, and how much of it
-        if (plan.merged) {
-          const index_t ki = j / plan.row_vectors, k = j % plan.row_vectors * plan.lanes;
-          at = (o * g.kh + ki) * g.kw * Cg + k;
-          count = std::min(plan.lanes, g.kw * Cg - k);
-        } else {
-          const index_t c = j / g.taps() * plan.lanes;
-          at = (o * g.taps() + j % g.taps()) * Cg + c;
-          count = std::min(plan.lanes, Cg - c);
-        }
-        for (index_t i = 0; i < count; ++i) {
-          T sum = from[i];
-          for (index_t slot = 1; slot < plan.slots; ++slot) sum += from[slot * plan.sum_size() + i];
-          dw[at + i] = sum;
-        }
-      }
+  const index_t vectors = g.groups * plan.output_tiles * plan.vectors;
+  parallel_for(vectors, std::max<index_t>(1, (1 << 14) / (plan.outputs * plan.lanes * plan.slots)), [&](index_t begin, index_t end) {
+    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      for (index_t i = begin; i < end; ++i)
+        sum_slots<decltype(isa)::value>(plan, i / plan.vectors / plan.output_tiles, i / plan.vectors % plan.output_tiles, i % plan.vectors,
+                                        sums.data(), dw.data);
+    });
   });
 }
 

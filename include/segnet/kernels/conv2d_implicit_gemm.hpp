@@ -15,6 +15,36 @@
 
 namespace segnet::kernels::implicit_gemm {
 
+/// to[m] = from + offset + m * step for m < count, and up to a vector of pointers more. Addresses are integers here, since those
+/// of pixels outside the image are formed as well; they are replaced before anybody reads through them.
+template <Isa isa, class T>
+SEGNET_INLINE void fill_pointers(T** to, T* from, index_t offset, index_t step, index_t count) {
+  using S = Simd<index_t, isa>;
+  static constexpr index_t iota[] = {0, 1, 2, 3, 4, 5, 6, 7};
+  constexpr index_t size = sizeof(T);
+  typename S::Vector address = S::load(iota) * (step * size) + (reinterpret_cast<index_t>(from) + offset * size);
+  for (index_t m = 0; m < count; m += S::lanes, address += S::lanes * step * size) S::at(reinterpret_cast<index_t*>(to + m)) = address;
+}
+constexpr index_t slack = 8;
+
+/// A list of numbers that rise or fall all the way: where the rows, or columns, of a kernel read.
+class Offsets {
+ public:
+  void push_back(index_t offset) { values_.push_back(offset); }
+  index_t size() const { return static_cast<index_t>(values_.size()); }
+  index_t operator[](index_t i) const { return values_[static_cast<std::size_t>(i)]; }
+  index_t least() const { return std::min(values_.front(), values_.back()); }
+  index_t most() const { return std::max(values_.front(), values_.back()); }
+
+ private:
+  std::vector<index_t> values_;
+};
+
+/// A pixel of a lattice: image, row, column.
+struct Position {
+  index_t n, u, v;
+};
+
 /// Pixel (n, u, v) of a lattice is the sum over taps (i, j) of source pixel (n, u * step.h + row[i], v * step.w + column[j])
 /// times that tap's matrix.
 template <class T>
@@ -23,18 +53,18 @@ struct Gather {
   index_t H, W, pixel, run;
   index_t N, U, V;
   Extent2 step;
-  std::vector<index_t> row, column;
+  Offsets row, column;
   T* out;
   index_t out_n, out_u, out_v;  // distances between images, rows and columns of the lattice in `out`
   const T* zeros;               // [run]
 
   index_t size() const { return N * U * V; }
-  index_t taps() const { return static_cast<index_t>(row.size() * column.size()); }
+  index_t taps() const { return row.size() * column.size(); }
 
   /// Whether the taps of a kernel row are adjacent in memory.
   bool merges() const {
     if (run != pixel) return false;
-    for (std::size_t j = 1; j < column.size(); ++j)
+    for (index_t j = 1; j < column.size(); ++j)
       if (column[j] != column[j - 1] + 1) return false;
     return true;
   }
@@ -47,58 +77,63 @@ struct Gather {
     N = H = U = 1;
   }
 
-  /// Pointers for the `height` pixels from p on, written to rows [taps][height] and outs [height].
-  Tile<T> tile(index_t p, index_t height, index_t source_channel, index_t out_channel, bool merge, const T** rows, T** outs) const {
-    const index_t valid = std::min(height, size() - p);
-    index_t n = p / (U * V), u = p / V % U, v = p % V;
-    const index_t I = static_cast<index_t>(row.size()), J = static_cast<index_t>(column.size());
-    const T* base = source + source_channel;
-    T* to = out + out_channel + n * out_n + u * out_u + v * out_v;
+  Position position(index_t p) const { return {p / (U * V), p / V % U, p % V}; }
 
-    const bool inside = v + height <= V && taps() > 0 && u * step.h + row_least() >= 0 && u * step.h + row_most() < H &&
-                        v * step.w + column_least() >= 0 && (v + height - 1) * step.w + column_most() < W;
-    if (inside) {
-      for (index_t m = 0; m < height; ++m) outs[m] = to + m * out_v;
-      const index_t runs = merge ? 1 : J, advance = step.w * pixel;
-      const T** r = rows;
+  /// Pointers for the `height` pixels from `at` on, of which `valid` exist, written to rows [taps][height] and outs [height].
+  /// Both have room for `slack` more, since vectors of pointers are stored whole. Moves `at` to the pixel behind.
+  template <Isa isa>
+  SEGNET_INLINE Tile<T> tile(Position& at, index_t height, index_t valid, index_t source_channel, index_t out_channel, bool merge,
+                             const T** rows, T** outs) const {
+    const index_t I = row.size(), J = column.size();
+    const T* base = source + source_channel;
+    T* to = out + out_channel;
+    const Position first = at;
+    if (valid == height && first.v + height <= V && inside(first, height)) {
+      fill_pointers<isa>(outs, to, offset_out(first), out_v, height);
+      const index_t runs = merge ? 1 : J;
       for (index_t i = 0; i < I; ++i)
-        for (index_t j = 0; j < runs; ++j, r += height) {
-          const T* from = base + ((n * H + u * step.h + row[at(i)]) * W + v * step.w + column[at(j)]) * pixel;
-          for (index_t m = 0; m < height; ++m) r[m] = from + m * advance;
-        }
+        for (index_t j = 0; j < runs; ++j)
+          fill_pointers<isa>(rows + (i * runs + j) * height, base, offset_in(first, i, j), step.w * pixel, height);
+      advance(at, height);
       return {rows, outs, I * runs, merge ? J * run : run, valid};
     }
 
-    for (index_t m = 0; m < height; ++m) {
-      if (m >= valid) {
-        for (index_t t = 0; t < I * J; ++t) rows[t * height + m] = zeros;
-        outs[m] = nullptr;
-        continue;
-      }
-      outs[m] = out + out_channel + n * out_n + u * out_u + v * out_v;
-      const T** r = rows + m;
-      for (index_t i = 0; i < I; ++i) {
-        const index_t h = u * step.h + row[at(i)];
-        const T* line = h >= 0 && h < H ? base + (n * H + h) * W * pixel : nullptr;
-        for (index_t j = 0; j < J; ++j, r += height) {
-          const index_t w = v * step.w + column[at(j)];
-          *r = line && w >= 0 && w < W ? line + w * pixel : zeros;
-        }
-      }
-      if (++v == V) {
-        v = 0;
-        if (++u == U) u = 0, ++n;
-      }
+    for (index_t m = 0, count; m < valid; m += count, advance(at, count)) {
+      count = std::min(valid - m, V - at.v);
+      fill_pointers<isa>(outs + m, to, offset_out(at), out_v, count);
     }
+    const T** r = rows;
+    for (index_t i = 0; i < I; ++i)
+      for (index_t j = 0; j < J; ++j, r += height) {
+        Position p = first;
+        for (index_t m = 0, count; m < valid; m += count, advance(p, count)) {  // the pixels that lie in the same row
+          count = std::min(valid - m, V - p.v);
+          const index_t h = p.u * step.h + row[i], w = p.v * step.w + column[j];
+          const bool no_row = h < 0 || h >= H;
+          fill_pointers<isa>(r + m, base, offset_in(p, i, j), step.w * pixel, count);
+          for (index_t k = 0; k < count && (no_row || w + k * step.w < 0); ++k) r[m + k] = zeros;
+          for (index_t k = count; k-- > 0 && w + k * step.w >= W;) r[m + k] = zeros;
+        }
+        for (index_t m = valid; m < height; ++m) r[m] = zeros;
+      }
     return {rows, outs, I * J, run, valid};
   }
 
  private:
-  static std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
-  index_t row_least() const { return std::min(row.front(), row.back()); }  // offsets are monotonous
-  index_t row_most() const { return std::max(row.front(), row.back()); }
-  index_t column_least() const { return std::min(column.front(), column.back()); }
-  index_t column_most() const { return std::max(column.front(), column.back()); }
+  index_t offset_out(const Position& p) const { return p.n * out_n + p.u * out_u + p.v * out_v; }
+  index_t offset_in(const Position& p, index_t i, index_t j) const {
+    return ((p.n * H + p.u * step.h + row[i]) * W + p.v * step.w + column[j]) * pixel;
+  }
+  /// Whether all taps of these pixels of one row lie in the image.
+  bool inside(const Position& p, index_t count) const {
+    if (taps() == 0) return false;
+    const index_t h = p.u * step.h, w = p.v * step.w, last = w + (count - 1) * step.w;
+    return h + row.least() >= 0 && h + row.most() < H && w + column.least() >= 0 && last + column.most() < W;
+  }
+  void advance(Position& p, index_t count) const {
+    for (p.v += count; p.v >= V; p.v -= V)
+      if (++p.u == U) p.u = 0, ++p.n;
+  }
 };
 
 /// The product of a gathered image with packed weights: panels of group i begin at b.data + i * group_stride.
@@ -119,8 +154,8 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
       std::clamp<index_t>(pieces * groups >= 4 * threads ? 1 : 4 * threads / std::max<index_t>(pieces * groups, 1), 1, panels);
   const index_t panels_each = (panels + splits - 1) / splits;
 
-  const index_t rows_each = team * height * gather.taps(), outs_each = team * height;
-  const Scratch<const T*> all_rows(threads * std::max<index_t>(rows_each, 1));
+  const index_t rows_each = team * height * gather.taps() + slack, outs_each = team * height + slack;
+  const Scratch<const T*> all_rows(threads * rows_each);
   const Scratch<T*> all_outs(threads * outs_each);
   const Scratch<Tile<T>> all_tiles(threads * team);
   parallel_workers(groups * splits * pieces, [&](index_t task, int worker) {
@@ -134,11 +169,13 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
     if (mine.bias) mine.bias += group * PackedPanels<T>::rounded(b.columns);
     with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
-      for (index_t g = piece * grain; g < std::min(teams, (piece + 1) * grain); ++g) {
-        const index_t begin = g * team, count = std::min(team, tiles - begin);
+      const index_t end = std::min(tiles, (piece + 1) * grain * team);
+      Position at = gather.position(piece * grain * team * height);
+      for (index_t begin = piece * grain * team; begin < end; begin += team) {
+        const index_t count = std::min(team, end - begin);
         for (index_t t = 0; t < count; ++t)
-          list[t] = gather.tile((begin + t) * height, height, group * gather.run, group * b.columns, merge,
-                                rows + t * height * gather.taps(), outs + t * height);
+          list[t] = gather.template tile<set>(at, height, std::min(height, gather.size() - (begin + t) * height), group * gather.run,
+                                              group * b.columns, merge, rows + t * height * gather.taps(), outs + t * height);
         if (mine.narrow()) multiply_tiles<set, true, 1>(list, count, mine, first, last, false);
         else multiply_tiles<set, false, 1>(list, count, mine, first, last, false);
       }
@@ -201,8 +238,8 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, C
   std::fill_n(zeros.data(), Og, T(0));
 
   // Rows h = phase + u * stride of dx read row u + offset of dy through the taps for which the division leaves no rest.
-  const auto taps_of = [](index_t phase, index_t padding, index_t dilation, index_t stride, index_t kernel, std::vector<index_t>& taps,
-                          std::vector<index_t>& offsets) {
+  const auto taps_of = [](index_t phase, index_t padding, index_t dilation, index_t stride, index_t kernel, Offsets& taps,
+                          Offsets& offsets) {
     for (index_t k = kernel; k-- > 0;)  // so that offsets rise
       if (const index_t t = phase + padding - k * dilation; t % stride == 0) {
         taps.push_back(k);
@@ -228,7 +265,7 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, C
                      .out_u = g.stride.h * g.W * g.C,
                      .out_v = g.stride.w * g.C,
                      .zeros = zeros.data()};
-    std::vector<index_t> kis, kjs;
+    Offsets kis, kjs;
     taps_of(h, g.padding.h, g.dilation.h, g.stride.h, g.kh, kis, gather.row);
     taps_of(v, g.padding.w, g.dilation.w, g.stride.w, g.kw, kjs, gather.column);
     gather.flatten();
@@ -237,7 +274,7 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, C
       for (index_t i = begin; i < end; ++i) {
         const index_t group = i / panels, column = i % panels * width, padded = std::min(width, rounded - column);
         for (index_t t = 0; t < taps; ++t) {
-          const index_t ki = kis[static_cast<std::size_t>(t) / kjs.size()], kj = kjs[static_cast<std::size_t>(t) % kjs.size()];
+          const index_t ki = kis[t / kjs.size()], kj = kjs[t % kjs.size()];
           pack_panel(&w[(group * Og * g.taps() + ki * g.kw + kj) * Cg + column], g.taps() * Cg, Og, std::min(width, Cg - column), padded,
                      packed.data() + (group * rounded + column) * depth + t * Og * padded);
         }

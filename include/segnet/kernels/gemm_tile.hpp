@@ -109,6 +109,8 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* panel, const T* b
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
   accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, panel);
+  // Where rows lie one behind the other, a whole vector may run over into the next ones, which are written after it.
+  const bool dense = !add && tile.out[tile.valid - 1] - tile.out[0] == (tile.valid - 1) * columns;
   SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
     if (m >= tile.valid) return;
     T* out = tile.out[m] + column;
@@ -116,6 +118,8 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* panel, const T* b
       const index_t left = columns - n * S::lanes;
       if (left >= S::lanes) {
         S::at(out + n * S::lanes) = add ? S::load(out + n * S::lanes) + acc[m][n] : acc[m][n];
+      } else if (dense && left > 0 && (tile.valid - 1 - m) * columns >= S::lanes - left) {
+        S::at(out + n * S::lanes) = acc[m][n];
       } else if (left > 0) {
         typename S::Vector sum = acc[m][n];
         if (add)
