@@ -64,6 +64,11 @@ enum class Isa { baseline, avx2, avx512 };
   return chosen;
 }
 
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"  // SEGNET_SIMD on a loop that calls the library (sin, pow, ...) is no mistake
+#endif
+
 namespace detail {
 template <Isa isa>
 using IsaConstant = std::integral_constant<Isa, isa>;
@@ -94,5 +99,9 @@ void with_isa(const F& f) {
 #endif
   f(detail::IsaConstant<Isa::baseline>{});
 }
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 }  // namespace segnet

@@ -18,6 +18,11 @@
 
 #include "segnet/core/isa.hpp"
 
+/// Begins a scalar function of numbers of one type T that runs on both devices and is inlined into vector loops.
+#define SEGNET_SCALAR \
+  template <class T>  \
+  SEGNET_INLINE SEGNET_HOST_DEVICE T
+
 namespace segnet::kernels::math {
 
 namespace detail {
@@ -49,11 +54,10 @@ SEGNET_INLINE SEGNET_HOST_DEVICE double select(bool condition, double a, double 
   return __builtin_bit_cast(double, (__builtin_bit_cast(std::uint64_t, a) & mask) | (__builtin_bit_cast(std::uint64_t, b) & ~mask));
 }
 
+SEGNET_SCALAR select(bool condition, T a, T b) { return condition ? a : b; }
+
 /// |x|
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T abs(T x) {
-  return std::fabs(x);
-}
+SEGNET_SCALAR abs(T x) { return std::fabs(x); }
 
 namespace detail {
 /// x = n ln 2 + r with |r| <= ln 2 / 2, for |x| < 150; and e^r - 1.
@@ -78,8 +82,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE float limit(float x, float low, float high) {
 }  // namespace detail
 
 /// e^x
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T exp(T x) {
+SEGNET_SCALAR exp(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::exp(x);
   else {
     const auto [n, p] = detail::reduce_exp(detail::limit(x, -104.0f, 89.0f));
@@ -90,8 +93,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE T exp(T x) {
 }
 
 /// e^x - 1, exact near 0.
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T expm1(T x) {
+SEGNET_SCALAR expm1(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::expm1(x);
   else {
     const auto [n, p] = detail::reduce_exp(detail::limit(x, -20.0f, 89.0f));
@@ -121,8 +123,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE float log_sum(float u, float rest) {
 }  // namespace detail
 
 /// Natural logarithm: -inf at 0, NaN below.
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T log(T x) {
+SEGNET_SCALAR log(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::log(x);
   else {
     constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -133,8 +134,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE T log(T x) {
 }
 
 /// log(1 + x), exact near 0: -inf at -1, NaN below.
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T log1p(T x) {
+SEGNET_SCALAR log1p(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::log1p(x);
   else {
     constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -158,8 +158,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE float reciprocal_root(float x) {
 }  // namespace detail
 
 /// Square root, NaN below 0. (The one of <cmath> may set errno, which keeps a loop from being vectorised.)
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T sqrt(T x) {
+SEGNET_SCALAR sqrt(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::sqrt(x);
   else {
     const bool tiny = x < 0x1p-96f;
@@ -172,8 +171,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE T sqrt(T x) {
 }
 
 /// Hyperbolic tangent.
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T tanh(T x) {
+SEGNET_SCALAR tanh(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::tanh(x);
   else {
     const float a = detail::limit(abs(x), 0.0f, 10.0f), square = a * a;
@@ -185,8 +183,7 @@ SEGNET_INLINE SEGNET_HOST_DEVICE T tanh(T x) {
 }
 
 /// 1 / (1 + e^-x)
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T sigmoid(T x) {
+SEGNET_SCALAR sigmoid(T x) {
   const T e = exp(-abs(x));                         // at most 1: small results keep all their digits
   const T sum = T(1) + e, lost = e - (sum - T(1));  // rounding of the sum, made good below
   const T y = select(x < T(0), e, T(1)) / sum;
@@ -194,14 +191,10 @@ SEGNET_INLINE SEGNET_HOST_DEVICE T sigmoid(T x) {
 }
 
 /// log(1 + e^x)
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T softplus(T x) {
-  return select(x < T(0), T(0), x) + log1p(exp(-abs(x)));
-}
+SEGNET_SCALAR softplus(T x) { return select(x < T(0), T(0), x) + log1p(exp(-abs(x))); }
 
 /// Error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
-template <class T>
-SEGNET_INLINE SEGNET_HOST_DEVICE T erf(T x) {
+SEGNET_SCALAR erf(T x) {
   if constexpr (!std::is_same_v<T, float>) return std::erf(x);
   else {
     const float a = abs(x), square = detail::limit(a, 0.0f, 1.0f) * detail::limit(a, 0.0f, 1.0f);

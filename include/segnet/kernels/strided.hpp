@@ -1,0 +1,124 @@
+// Copies between arrays whose elements lie apart: one loop for permute, slice, flip, expand, repeat, concat and constant padding.
+#pragma once
+
+#include <algorithm>
+
+#include "segnet/core/parallel.hpp"
+#include "segnet/core/shape.hpp"
+
+namespace segnet::kernels {
+
+/// A box of elements, walked with different strides (in elements; zero and negative ones too) at its source and its destination.
+struct StridedBox {
+  static constexpr int max_rank = 2 * Shape::max_rank;
+  int rank = 0;
+  index_t size[max_rank], source[max_rank], destination[max_rank];
+
+  /// Appends an inner dimension. One that continues the dimension before it is merged into it.
+  void push_back(index_t n, index_t source_stride, index_t destination_stride) {
+    if (n == 1) return;
+    if (rank > 0 && source[rank - 1] == n * source_stride && destination[rank - 1] == n * destination_stride) --rank, n *= size[rank];
+    size[rank] = n;
+    source[rank] = source_stride;
+    destination[rank++] = destination_stride;
+  }
+};
+
+namespace detail {
+/// Calls f(source offset, destination offset) for the positions [begin, end), in row-major order, of the first `dims` dimensions.
+template <class F>
+void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const F& f) {
+  index_t at[StridedBox::max_rank], s = 0, d = 0;
+  for (index_t k = dims - 1, rest = begin; k >= 0; --k) {
+    at[k] = rest % box.size[k];
+    rest /= box.size[k];
+    s += at[k] * box.source[k];
+    d += at[k] * box.destination[k];
+  }
+  for (index_t i = begin; i < end; ++i) {
+    f(s, d);
+    for (int k = dims - 1; k >= 0; --k) {  // the next position, with carry
+      s += box.source[k];
+      d += box.destination[k];
+      if (++at[k] < box.size[k]) break;
+      s -= box.source[k] * at[k];
+      d -= box.destination[k] * at[k];
+      at[k] = 0;
+    }
+  }
+}
+}  // namespace detail
+
+/// destination[...] = source[...] over the box. Source and destination do not overlap.
+template <class T>
+void copy_strided(StridedBox box, const T* source, T* destination) {
+  index_t total = 1;
+  for (int k = 0; k < box.rank; ++k) total *= box.size[k];
+  if (total == 0) return;
+  if (box.rank == 0) {
+    *destination = *source;
+    return;
+  }
+  constexpr index_t grain = 32768;
+  const int last = box.rank - 1;
+  const index_t n = box.size[last], sn = box.source[last], dn = box.destination[last];
+
+  if (sn == 1 && dn == 1) {  // rows
+    const index_t rows = total / n, segments = (n + grain - 1) / grain;
+    if (segments > 1) {
+      parallel_for(rows * segments, 1, [&](index_t begin, index_t) {
+        const index_t row = begin / segments, first = begin % segments * grain, count = std::min(grain, n - first);
+        detail::walk_box(box, last, row, row + 1,
+                         [&](index_t s, index_t d) { std::copy(source + s + first, source + s + first + count, destination + d + first); });
+      });
+      return;
+    }
+    parallel_for(rows, grain / n, [&](index_t begin, index_t end) {
+      detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) {
+        if (n < 16)
+          for (index_t j = 0; j < n; ++j) destination[d + j] = source[s + j];
+        else std::copy(source + s, source + s + n, destination + d);
+      });
+    });
+    return;
+  }
+
+  // Neighbours at the source and neighbours at the destination lie along different dimensions: small square tiles, so that both
+  // sides' cache lines are used up while they are there.
+  int other = -1;
+  for (int k = 0; k < last; ++k)
+    if ((dn == 1 && box.source[k] == 1) || (sn == 1 && box.destination[k] == 1)) other = k;
+  if (other >= 0) {
+    constexpr index_t tile = 16;
+    const index_t m = box.size[other], sm = box.source[other], dm = box.destination[other];
+    for (int k = other; k + 1 < last; ++k) {  // the dimensions that remain, in front
+      box.size[k] = box.size[k + 1];
+      box.source[k] = box.source[k + 1];
+      box.destination[k] = box.destination[k + 1];
+    }
+    const index_t strips = (m + tile - 1) / tile;
+    box.size[last - 1] = strips;
+    box.source[last - 1] = sm * tile;
+    box.destination[last - 1] = dm * tile;
+    parallel_for(total / (n * m) * strips, grain / (tile * n), [&](index_t begin, index_t end) {
+      index_t strip = begin;
+      detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) {
+        const index_t height = std::min(tile, m - strip++ % strips * tile);
+        for (index_t j0 = 0; j0 < n; j0 += tile) {
+          const index_t j1 = std::min(n, j0 + tile);
+          for (index_t i = 0; i < height; ++i)
+            for (index_t j = j0; j < j1; ++j) destination[d + i * dm + j * dn] = source[s + i * sm + j * sn];
+        }
+      });
+    });
+    return;
+  }
+
+  parallel_for(total / n, grain / n, [&](index_t begin, index_t end) {
+    detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) {
+      for (index_t j = 0; j < n; ++j) destination[d + j * dn] = source[s + j * sn];
+    });
+  });
+}
+
+}  // namespace segnet::kernels
