@@ -19,6 +19,13 @@ std::string digits(double value) {
   return buffer;
 }
 
+double largest_magnitude(const Tensor<double>& t) {
+  double largest = 0;
+  for (index_t i = 0; i < t.numel(); ++i)
+    if (std::isfinite(t.data()[i])) largest = std::max(largest, std::abs(t.data()[i]));
+  return largest;
+}
+
 }  // namespace
 
 const Json& CaseBase::attribute(std::string_view key) const {
@@ -62,6 +69,8 @@ Tensor<double> CaseBase::doubles_of(const std::string& role) {
   return file_.tensor<double>(full(role));
 }
 
+double CaseBase::largest(const std::string& role) const { return largest_magnitude(file_.tensor<double>(full(role))); }
+
 bool CaseBase::check_shape(const std::string& role, const Shape& got, const Shape& expected) {
   if (got != expected) fail(concat(role, ": shape ", got, ", expected ", expected));
   return got == expected;
@@ -81,9 +90,7 @@ void CaseBase::check_integers(const std::string& role, const Tensor<std::int64_t
 void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got, double atol, double rtol, double of_largest) {
   const Tensor<double> expected = doubles_of(role);
   if (!check_shape(role, got.shape(), expected.shape())) return;
-  double largest = 0;
-  for (index_t i = 0; i < expected.numel(); ++i)
-    if (std::isfinite(expected.data()[i])) largest = std::max(largest, std::abs(expected.data()[i]));
+  const double largest = largest_magnitude(expected);
   index_t wrong = 0, worst = 0;
   double worst_excess = 0;
   for (index_t i = 0; i < got.numel(); ++i) {

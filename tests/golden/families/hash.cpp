@@ -16,13 +16,13 @@ void add_hash(Registry& registry) {
       u.data()[i] = static_cast<T>(hash_uniform(name, start + i));
     }
     c.check("h", h);
-    c.check("u", u, {.float_tolerance = 0});
+    c.check("u", u, {.in_float = {.of_largest = 0}});
     if (!c.has("value")) return;
     const std::vector<index_t> sizes = c.integers("shape");
     const Tensor<float> value = hash_fill(c.text("name"), Shape(sizes.begin(), sizes.end()), c.text("kind"), c.number("gain", 1));
     Tensor<T> exact(value.shape());
     for (index_t i = 0; i < value.numel(); ++i) exact.data()[i] = static_cast<T>(value.data()[i]);
-    c.check("value", exact, {.float_tolerance = 0});
+    c.check("value", exact, {.in_float = {.of_largest = 0}});
   });
 }
 
