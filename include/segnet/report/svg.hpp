@@ -198,18 +198,20 @@ inline double draw_legend(Svg& svg, const std::vector<Series>& series, double le
     throw ValueError("line_chart", "y_low", concat("less than y_high = ", *options.y_high), concat(*options.y_low));
   if (options.y_low) y_low = *options.y_low, y_high = std::max(y_high, y_low);
   if (options.y_high) y_high = *options.y_high, y_low = std::min(y_low, y_high);
-  const Axis y_axis = make_axis(y_low, y_high, options.log_y, !chosen, std::max(2, static_cast<int>(options.height / 60)));
-  const Axis x_axis = make_axis(x_low, x_high, options.log_x, false, std::max(2, static_cast<int>(options.width / 85)));
+  const double chart_width = std::max(200.0, options.width), chart_height = std::max(120.0, options.height);
+  const Axis y_axis = make_axis(y_low, y_high, options.log_y, !chosen, std::max(2, static_cast<int>(chart_height / 60)));
+  const Axis x_axis = make_axis(x_low, x_high, options.log_x, false, std::max(2, static_cast<int>(chart_width / 85)));
 
   detail::Svg svg;
-  svg.width = options.width;
-  svg.height = options.height;
   double label_width = 0;
   for (const std::string& label : y_axis.labels) label_width = std::max(label_width, text_width(label, detail::font));
-  const double left = label_width + (options.y_label.empty() ? 10 : 30), right = options.width - 14;
+  const double left = label_width + (options.y_label.empty() ? 10 : 30), right = chart_width - 14;
   double top = svg.title(options.title);
   top += detail::draw_legend(svg, series, left, top, right - left) + 6;
-  const double bottom = options.height - (options.x_label.empty() ? 24 : 44), width = right - left, height = bottom - top;
+  const double below = options.x_label.empty() ? 24 : 44, height = std::max(chart_height - top - below, chart_height * 0.4);
+  const double bottom = top + height, width = right - left;
+  svg.width = chart_width;
+  svg.height = bottom + below;
   const auto to_x = [&](double x) { return width * x_axis.position(x); };
   const auto to_y = [&](double y) { return height * (1 - y_axis.position(y)); };
 
@@ -234,8 +236,8 @@ inline double draw_legend(Svg& svg, const std::vector<Series>& series, double le
           pixels(std::max(height, 0.0)), "\" overflow=\"", chosen ? "hidden" : "visible", "\">\n");
   for (std::size_t i = 0; i < lines.size(); ++i) {
     for (auto& [x, y] : lines[i]) {
-      x = to_x(x);
-      y = std::clamp(to_y(y), -10 * options.height, 10 * options.height);  // NaN stays NaN
+      x = std::clamp(to_x(x), -10 * width, 10 * width);  // NaN stays NaN
+      y = std::clamp(to_y(y), -10 * height, 10 * height);
     }
     const bool dense = static_cast<double>(lines[i].size()) > 2 * width;
     const auto columns = static_cast<std::size_t>(std::max(width, 1.0));
