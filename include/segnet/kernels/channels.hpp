@@ -26,6 +26,15 @@ SEGNET_INLINE void for_channels(index_t n, const F& f) {
   }
 }
 
+/// The same, for f that accumulates: every channel exactly once, the remainder in blocks of falling powers of two.
+template <class T, int count = 64 / static_cast<int>(sizeof(T)), class F>
+SEGNET_INLINE void for_channels_once(index_t n, const F& f, index_t c = 0) {
+  for (; c + count <= n; c += count) f(c, std::integral_constant<int, count>{});
+  if constexpr (count > 1) {
+    if (c < n) for_channels_once<T, count / 2>(n, f, c);
+  }
+}
+
 /// condition ? a : b without a branch, which a loop could not be vectorised around.
 SEGNET_INLINE std::int32_t select(bool condition, std::int32_t a, std::int32_t b) {
   const std::int32_t mask = -static_cast<std::int32_t>(condition);

@@ -1,0 +1,308 @@
+// Normalisation, channels last. Everything here waits for memory, so each kernel is one pass, and passes are what to count:
+//
+//   batch, group, instance   forward   x -> moments;  x -> y                      2 reads, 1 write
+//                            backward  dy, x -> sums;  dy, x -> dx                4 reads, 1 write
+//   layer                    forward   x -> y (a row's moments in cache)          1 read,  1 write
+//                            backward  dy, x -> dx and sums                       2 reads, 1 write
+//
+// Batch, group and instance norm are one thing: x seen as [S, P, C], S sets of P pixels (S = 1 for the batch, else one per image),
+// and for each set and channel a centre, a factor and an offset. What is small, [S, C], is done in double.
+//
+// Sums run over chunks of rows cut by the shape alone, in T inside a chunk and in double over the chunks, in order: the bits do
+// not depend on the threads. A chunk's variance takes two passes over the chunk, the second in cache (Chan, Golub, LeVeque,
+// "Algorithms for computing the sample variance", 1983), so that a mean far from zero costs no accuracy.
+#pragma once
+
+#include <cmath>
+
+#include "segnet/core/tensor.hpp"
+#include "segnet/kernels/channels.hpp"
+
+namespace segnet::kernels {
+
+/// x seen as [S, P, C]; see the head of this file.
+struct NormGeometry {
+  index_t S, P, C;  ///< sets, pixels of each, channels
+
+  [[nodiscard]] index_t chunk_rows() const { return std::max<index_t>(32, (index_t{1} << 15) / std::max<index_t>(C, 1)); }
+  [[nodiscard]] index_t chunks() const { return (P + chunk_rows() - 1) / chunk_rows(); }  ///< of one set
+};
+
+/// Rows of the coefficients [S, 4, C] that `normalize_channels` reads: y = (x - centre) * factor + offset, factor = weight * rstd.
+enum NormRow : int { norm_centre, norm_rstd, norm_factor, norm_offset, norm_rows };
+
+namespace detail {
+
+/// f(chunk, s, first row, rows) for every chunk of every set; a row is C elements, and row 0 the first of the tensor.
+template <class F>
+void for_norm_chunks(const NormGeometry& g, const F& f) {
+  const index_t chunks = g.chunks(), size = g.chunk_rows();
+  parallel_chunks(g.S * chunks, [&](index_t chunk) {
+    const index_t s = chunk / std::max<index_t>(chunks, 1), first = chunk % std::max<index_t>(chunks, 1) * size;
+    f(chunk, s, s * g.P + first, std::min(size, g.P - first));
+  });
+}
+
+/// Calls f(row, rows, c, count) over `rows` rows in groups of four (the last ones one by one), rows an integral_constant: four rows
+/// added up before they reach the accumulators cost a quarter of the loads and stores.
+template <class T, class F>
+SEGNET_INLINE void for_row_groups(index_t rows, index_t C, const F& f) {
+  index_t r = 0;
+  for (; r + 4 <= rows; r += 4)
+    for_channels_once<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA { f(r, std::integral_constant<int, 4>{}, c, count); });
+  for (; r < rows; ++r)
+    for_channels_once<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA { f(r, std::integral_constant<int, 1>{}, c, count); });
+}
+
+/// totals[s, i] = sum over the chunks of set s of partial[chunk, i], i < n, in order.
+template <class T>
+void add_chunks(const NormGeometry& g, index_t n, const T* partial, double* totals) {
+  const index_t chunks = g.chunks();
+  parallel_for(g.S * n, 64, [&](index_t begin, index_t end) {
+    for (index_t t = begin; t < end; ++t) {
+      const T* from = partial + t / n * chunks * n + t % n;
+      double total = 0;
+      for (index_t chunk = 0; chunk < chunks; ++chunk) total += static_cast<double>(from[chunk * n]);
+      totals[t] = total;
+    }
+  });
+}
+
+}  // namespace detail
+
+/// moments[s, 0, c] = mean and moments[s, 1, c] = sum of squared deviations of x [S, P, C] over P.
+template <class T>
+void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments) {
+  const index_t C = g.C, chunks = g.chunks(), size = g.chunk_rows();
+  // Of each chunk: a centre (its mean, rounded), and the sums of deviations from it and of their squares.
+  const Tensor<T> partial({g.S * chunks, 3, C});
+  detail::for_norm_chunks(g, [&](index_t chunk, index_t, index_t first, index_t rows) {
+    const T* in = x.data + first * C;
+    T *centre = partial.data() + chunk * 3 * C, *sum = centre + C, *squares = sum + C;
+    for (index_t c = 0; c < 3 * C; ++c) centre[c] = 0;
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
+        const T* p = in + r * C + c;
+        for (int i = 0; i < count(); ++i) {
+          if constexpr (group() == 4) centre[c + i] += (p[i] + p[C + i]) + (p[2 * C + i] + p[3 * C + i]);
+          else centre[c + i] += p[i];
+        }
+      });
+      for (index_t c = 0; c < C; ++c) centre[c] /= static_cast<T>(rows);
+      detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
+        const T* p = in + r * C + c;
+        for (int i = 0; i < count(); ++i) {
+          T deviations = 0, squared = 0;
+          for (int k = 0; k < group(); ++k) {
+            const T d = p[k * C + i] - centre[c + i];
+            deviations += d;
+            squared += d * d;
+          }
+          sum[c + i] += deviations;
+          squares[c + i] += squared;
+        }
+      });
+    });
+  });
+  // The chunks of a set are joined around their common mean, in order.
+  parallel_for(g.S * C, 16, [&](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) {
+      const index_t s = i / C, c = i % C;
+      const auto each_chunk = [&](const auto& f) {  // f(rows, mean, squared deviations)
+        for (index_t chunk = 0; chunk < chunks; ++chunk) {
+          const T* from = partial.data() + (s * chunks + chunk) * 3 * C + c;
+          const double rows = static_cast<double>(std::min(size, g.P - chunk * size)), left = static_cast<double>(from[C]) / rows;
+          f(rows, static_cast<double>(from[0]) + left, static_cast<double>(from[2 * C]) - rows * left * left);
+        }
+      };
+      double mean = 0, squares = 0;
+      each_chunk([&](double rows, double m, double) { mean += rows * m; });
+      mean /= static_cast<double>(std::max<index_t>(g.P, 1));
+      each_chunk([&](double rows, double m, double q) { squares += q + rows * (m - mean) * (m - mean); });
+      moments.data[s * 2 * C + c] = mean;
+      moments.data[(s * 2 + 1) * C + c] = squares;
+    }
+  });
+}
+
+/// Coefficients [S, 4, C] from moments [S, 2, C] over P pixels, `groups` groups of C / groups channels sharing theirs.
+/// weight and bias are [C], or have no data.
+template <class T>
+void norm_coefficients(const NormGeometry& g, View<const double> moments, index_t groups, ConstView<T> weight, ConstView<T> bias,
+                       double eps, View<T> coefficients) {
+  const index_t C = g.C, size = C / groups;
+  for (index_t i = 0; i < g.S * groups; ++i) {
+    const index_t s = i / groups, c0 = i % groups * size;
+    const double *means = moments.data + s * 2 * C + c0, *squares = means + C;
+    double mean = 0, square = 0;
+    for (index_t c = 0; c < size; ++c) mean += means[c] / static_cast<double>(size);
+    for (index_t c = 0; c < size; ++c) square += squares[c] + (means[c] - mean) * (means[c] - mean) * static_cast<double>(g.P);
+    const double rstd = 1 / std::sqrt(square / static_cast<double>(std::max<index_t>(g.P * size, 1)) + eps);
+    T* row = coefficients.data + s * norm_rows * C;
+    for (index_t c = c0; c < c0 + size; ++c) {
+      row[norm_centre * C + c] = static_cast<T>(mean);
+      row[norm_rstd * C + c] = static_cast<T>(rstd);
+      row[norm_factor * C + c] = static_cast<T>(weight ? static_cast<double>(weight[c]) * rstd : rstd);
+      row[norm_offset * C + c] = bias ? bias[c] : T(0);
+    }
+  }
+}
+
+/// The same from given statistics [C], as in inference: one set.
+template <class T>
+void norm_coefficients(ConstView<T> mean, ConstView<T> variance, ConstView<T> weight, ConstView<T> bias, double eps, View<T> coefficients) {
+  const index_t C = mean.size();
+  for (index_t c = 0; c < C; ++c) {
+    const double rstd = 1 / std::sqrt(static_cast<double>(variance[c]) + eps);
+    coefficients[norm_centre * C + c] = mean[c];
+    coefficients[norm_rstd * C + c] = static_cast<T>(rstd);
+    coefficients[norm_factor * C + c] = static_cast<T>(weight ? static_cast<double>(weight[c]) * rstd : rstd);
+    coefficients[norm_offset * C + c] = bias ? bias[c] : T(0);
+  }
+}
+
+/// running = (1 - momentum) * running + momentum * (mean over the sets of their mean, and of their unbiased variance).
+template <class T>
+void update_running_statistics(const NormGeometry& g, View<const double> moments, double momentum, View<T> running_mean,
+                               View<T> running_var) {
+  const index_t C = g.C;
+  for (index_t c = 0; c < C; ++c) {
+    double mean = 0, variance = 0;
+    for (index_t s = 0; s < g.S; ++s) {
+      mean += moments[s * 2 * C + c] / static_cast<double>(g.S);
+      variance += moments[(s * 2 + 1) * C + c] / static_cast<double>(g.S * (g.P - 1));
+    }
+    running_mean[c] = static_cast<T>((1 - momentum) * static_cast<double>(running_mean[c]) + momentum * mean);
+    running_var[c] = static_cast<T>((1 - momentum) * static_cast<double>(running_var[c]) + momentum * variance);
+  }
+}
+
+/// y = (x - centre) * factor + offset; with `relu`, max(0, that).
+template <class T>
+void normalize_channels(const NormGeometry& g, ConstView<T> x, ConstView<T> coefficients, bool relu, View<T> y) {
+  const index_t C = g.C;
+  detail::for_norm_chunks(g, [&](index_t, index_t s, index_t first, index_t rows) {
+    const T *centre = coefficients.data + s * norm_rows * C, *factor = centre + norm_factor * C, *offset = centre + norm_offset * C;
+    const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
+      for (index_t r = first; r < first + rows; ++r)
+        for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
+          const T* in = x.data + r * C + c;
+          T* out = y.data + r * C + c;
+          for (int i = 0; i < count(); ++i) {
+            const T z = (in[i] - centre[c + i]) * factor[c + i] + offset[c + i];
+            out[i] = clip() && z <= 0 ? T(0) : z;
+          }
+        });
+    };
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      if (relu) run(std::true_type{});
+      else run(std::false_type{});
+    });
+  });
+}
+
+/// What the backward pass needs to know of dy: sums[s, 0, c] = sum over P of dy, sums[s, 1, c] = sum over P of dy * (x - centre). With
+/// `relu`, dy counts only where the forward pass was positive, which is computed again from x.
+template <class T>
+void channel_gradient_sums(const NormGeometry& g, ConstView<T> dy, ConstView<T> x, ConstView<T> coefficients, bool relu,
+                           View<double> sums) {
+  const index_t C = g.C;
+  const Tensor<T> partial({g.S * g.chunks(), 2, C});
+  detail::for_norm_chunks(g, [&](index_t chunk, index_t s, index_t first, index_t rows) {
+    const T *centre = coefficients.data + s * norm_rows * C, *factor = centre + norm_factor * C, *offset = centre + norm_offset * C;
+    T *plain = partial.data() + chunk * 2 * C, *weighted = plain + C;
+    for (index_t c = 0; c < 2 * C; ++c) plain[c] = 0;
+    const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
+      detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
+        const T *in = x.data + (first + r) * C + c, *gradient = dy.data + (first + r) * C + c;
+        for (int i = 0; i < count(); ++i) {
+          T a = 0, b = 0;
+          for (int k = 0; k < group(); ++k) {
+            const T d = in[k * C + i] - centre[c + i];
+            T u = gradient[k * C + i];
+            if constexpr (clip()) u = d * factor[c + i] + offset[c + i] > 0 ? u : T(0);
+            a += u;
+            b += u * d;
+          }
+          plain[c + i] += a;
+          weighted[c + i] += b;
+        }
+      });
+    };
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      if (relu) run(std::true_type{});
+      else run(std::false_type{});
+    });
+  });
+  detail::add_chunks(g, 2 * C, partial.data(), sums.data);
+}
+
+/// Gradients of weight and bias, and the rows (a, b, k) of dx = a * dy + b * (x - centre) + k as `dx_coefficients` [S, 3, C]. For each
+/// set and group of n = P * C / groups elements, with u = dy * weight and xhat = (x - centre) * rstd:
+///
+///   dx = rstd * (u - mean(u) - xhat * mean(u * xhat))
+///
+/// and dx = rstd * u where the statistics were given (`constant_statistics`). Outputs without data are not wanted.
+template <class T>
+void norm_backward_coefficients(const NormGeometry& g, View<const double> sums, ConstView<T> coefficients, index_t groups,
+                                bool constant_statistics, ConstView<T> weight, View<T> dweight, View<T> dbias, View<T> dx_coefficients) {
+  const index_t C = g.C, size = C / groups;
+  const double n = static_cast<double>(std::max<index_t>(g.P * size, 1));
+  for (index_t c = 0; c < C; ++c) {
+    double dw = 0, db = 0;
+    for (index_t s = 0; s < g.S; ++s) {
+      db += sums[s * 2 * C + c];
+      dw += sums[(s * 2 + 1) * C + c] * static_cast<double>(coefficients[(s * norm_rows + norm_rstd) * C + c]);
+    }
+    if (dweight) dweight[c] = static_cast<T>(dw);
+    if (dbias) dbias[c] = static_cast<T>(db);
+  }
+  if (!dx_coefficients) return;
+  for (index_t i = 0; i < g.S * groups; ++i) {
+    const index_t s = i / groups, c0 = i % groups * size;
+    const T* row = coefficients.data + s * norm_rows * C;
+    const double rstd = static_cast<double>(row[norm_rstd * C + c0]);
+    double u = 0, u_x = 0;
+    for (index_t c = c0; c < c0 + size; ++c) {
+      const double w = weight ? static_cast<double>(weight[c]) : 1;
+      u += w * sums[s * 2 * C + c];
+      u_x += w * sums[(s * 2 + 1) * C + c];
+    }
+    T *a = dx_coefficients.data + s * 3 * C, *b = a + C, *k = b + C;
+    for (index_t c = c0; c < c0 + size; ++c) {
+      a[c] = row[norm_factor * C + c];
+      b[c] = static_cast<T>(constant_statistics ? 0 : -rstd * rstd * rstd * u_x / n);
+      k[c] = static_cast<T>(constant_statistics ? 0 : -rstd * u / n);
+    }
+  }
+}
+
+/// dx = a * dy + b * (x - centre) + k, dy counting as in `channel_gradient_sums`.
+template <class T>
+void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstView<T> x, ConstView<T> coefficients,
+                                 ConstView<T> dx_coefficients, bool relu, View<T> dx) {
+  const index_t C = g.C;
+  detail::for_norm_chunks(g, [&](index_t, index_t s, index_t first, index_t rows) {
+    const T *centre = coefficients.data + s * norm_rows * C, *factor = centre + norm_factor * C, *offset = centre + norm_offset * C;
+    const T *a = dx_coefficients.data + s * 3 * C, *b = a + C, *k = b + C;
+    const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
+      for (index_t r = first; r < first + rows; ++r)
+        for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
+          const T *in = x.data + r * C + c, *gradient = dy.data + r * C + c;
+          T* out = dx.data + r * C + c;
+          for (int i = 0; i < count(); ++i) {
+            const T d = in[i] - centre[c + i];
+            T u = gradient[i];
+            if constexpr (clip()) u = d * factor[c + i] + offset[c + i] > 0 ? u : T(0);
+            out[i] = a[c + i] * u + (b[c + i] * d + k[c + i]);
+          }
+        });
+    };
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      if (relu) run(std::true_type{});
+      else run(std::false_type{});
+    });
+  });
+}
+
+}  // namespace segnet::kernels
