@@ -64,8 +64,8 @@ TEST_CASE("numbers: decimals, significant digits, exponents, special values") {
 }
 
 TEST_CASE("text_width and shortened: by characters, not bytes, and never through the middle of one") {
-  CHECK(text_width("abcd", 10) == doctest::Approx(23.2));
-  CHECK(text_width("éééé", 10) == doctest::Approx(23.2));
+  CHECK(text_width("abcd", 10) == doctest::Approx(24.8));
+  CHECK(text_width("éééé", 10) == doctest::Approx(24.8));
   CHECK(text_width("道路", 10) == doctest::Approx(20));
   CHECK(shortened("sidewalk", 10, 100) == "sidewalk");
   CHECK(shortened("sidewalk", 10, 30) == "sid…");

@@ -45,7 +45,7 @@ inline std::vector<std::string> tick_labels(const std::vector<double>& ticks, do
   double unit = 1;
   const char* suffix = "";
   for (const auto& [size, letter] : {std::pair{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}})
-    if (unit == 1 && largest >= (size == 1e3 ? 1e4 : size) && largest < 1e15) unit = size, suffix = letter;
+    if (unit == 1 && largest >= (size == 1e3 ? 1e4 : size) && largest < 1e15 && step >= 0.99e-3 * size) unit = size, suffix = letter;
   const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(step / unit) + 1e-9)));
   const bool plain = decimals <= 4 && largest < 1e15;
   const int digits = 1 + static_cast<int>(std::floor(std::log10(largest)) - std::floor(std::log10(step) + 1e-9));
@@ -71,10 +71,17 @@ inline void widen(double& low, double& high, bool log) {
 
 }  // namespace detail
 
-/// An axis for values that span [low, high] (any order of magnitude; equal and NaN bounds are widened to something), with about
-/// `count` ticks at 1, 2 or 5 times powers of ten. `rounded` lets the range grow to the next ticks. A logarithmic axis has its
-/// ticks at powers of ten, or closer where less than two of them fit; its bounds must be positive.
-[[nodiscard]] inline Axis make_axis(double low, double high, bool log = false, bool rounded = true, int count = 6) {
+struct AxisOptions {
+  bool log = false;     ///< ticks at powers of ten, or closer where less than two of them fit; both ends must be positive
+  bool rounded = true;  ///< let the range grow to the next ticks
+  bool whole = false;   ///< no ticks between whole numbers: for epochs and iterations
+  int count = 6;        ///< about so many ticks
+};
+
+/// An axis for values that span [low, high], of any order of magnitude, with ticks at 1, 2 or 5 times powers of ten. Equal ends are
+/// moved apart, and ends that are NaN or the wrong way round give [0, 1].
+[[nodiscard]] inline Axis make_axis(double low, double high, const AxisOptions& options = {}) {
+  const auto [log, rounded, whole, count] = options;
   Axis axis;
   axis.log = log;
   if (!(low <= high)) low = log ? 0.1 : 0, high = 1;
@@ -99,10 +106,11 @@ inline void widen(double& low, double& high, bool log) {
     axis.ticks.clear();  // less than a factor of 2.5 or so: linear ticks serve
   }
 
-  const double step = detail::nice_step((axis.high / count - axis.low / count));
+  const double spacing = axis.high / count - axis.low / count;
+  const double step = whole && spacing < 1 ? 1 : detail::nice_step(spacing);
   if (rounded && !log) {
-    axis.low = std::floor(low / step + 1e-9) * step;
-    axis.high = std::ceil(high / step - 1e-9) * step;
+    axis.low = std::floor(low / step + 1e-6) * step;
+    axis.high = std::ceil(high / step - 1e-6) * step;
   }
   const double first = std::ceil(axis.low / step - 1e-6), last = std::floor(axis.high / step + 1e-6);
   for (double i = first; i <= last; ++i) axis.ticks.push_back(i == 0 ? 0 : i * step);

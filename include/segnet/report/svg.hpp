@@ -174,16 +174,19 @@ inline double draw_legend(Svg& svg, const std::vector<Series>& series, double le
 /// logarithmic axis
 [[nodiscard]] inline std::string line_chart(const std::vector<Series>& series, const LineChartOptions& options = {}) {
   double x_low = INFINITY, x_high = -INFINITY, y_low = INFINITY, y_high = -INFINITY;
+  bool whole = true;  // every x is an integer
+  const auto bounded = [](double v) { return std::isfinite(v) ? std::clamp(v, -1e300, 1e300) : v; };
   std::vector<std::vector<std::pair<double, double>>> lines;
   for (const Series& s : series) {
     if (!s.x.empty() && s.x.size() != s.y.size())
       throw ValueError("line_chart", "series", concat("as many x as y in '", s.name, "'"), concat(s.x.size(), " x and ", s.y.size(), " y"));
     auto& line = lines.emplace_back();
     for (std::size_t i = 0; i < s.y.size(); ++i) {
-      const double x = s.x.empty() ? static_cast<double>(i + 1) : s.x[i], y = s.y[i];
+      const double x = bounded(s.x.empty() ? static_cast<double>(i + 1) : s.x[i]), y = bounded(s.y[i]);
       const bool seen = std::isfinite(x) && std::isfinite(y) && (!options.log_x || x > 0) && (!options.log_y || y > 0);
       line.emplace_back(x, seen ? y : NAN);
       if (!seen) continue;
+      whole = whole && x == std::floor(x);
       x_low = std::min(x_low, x), x_high = std::max(x_high, x);
       y_low = std::min(y_low, y), y_high = std::max(y_high, y);
     }
@@ -199,8 +202,10 @@ inline double draw_legend(Svg& svg, const std::vector<Series>& series, double le
   if (options.y_low) y_low = *options.y_low, y_high = std::max(y_high, y_low);
   if (options.y_high) y_high = *options.y_high, y_low = std::min(y_low, y_high);
   const double chart_width = std::max(200.0, options.width), chart_height = std::max(120.0, options.height);
-  const Axis y_axis = make_axis(y_low, y_high, options.log_y, !chosen, std::max(2, static_cast<int>(chart_height / 60)));
-  const Axis x_axis = make_axis(x_low, x_high, options.log_x, false, std::max(2, static_cast<int>(chart_width / 85)));
+  const Axis y_axis =
+      make_axis(y_low, y_high, {.log = options.log_y, .rounded = !chosen, .count = std::max(2, static_cast<int>(chart_height / 60))});
+  const Axis x_axis = make_axis(
+      x_low, x_high, {.log = options.log_x, .rounded = false, .whole = whole, .count = std::max(2, static_cast<int>(chart_width / 85))});
 
   detail::Svg svg;
   double label_width = 0;

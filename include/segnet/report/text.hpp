@@ -113,7 +113,7 @@ inline std::string without_padded_exponent(std::string text) {  // 1e+06 -> 1e6,
   double ems = 0;
   while (!text.empty()) {
     const std::size_t length = detail::utf8_length(text);
-    ems += length >= 3 ? 1.0 : 0.58;  // East Asian characters and symbols are about square
+    ems += length >= 3 ? 1.0 : 0.62;  // East Asian characters and symbols are about square
     text.remove_prefix(length ? length : 1);
   }
   return ems * font_size;
