@@ -215,20 +215,17 @@ void reduce(const Op& op, const DimSet& dims, View<T, Cpu> y, const ConstView<T,
   }
   if (!split || y.size() == 0 || x.size() == 0) return reduce(op, e, y.data, x.data, more.data...);
   StridedBox box;
-  index_t stride[Shape::max_rank], size = 1, moved = x.size();
-  for (int d = shape.rank() - 1; d >= 0; --d) {
-    stride[d] = size;
-    size *= shape[d];
-  }
+  const Strides stride(shape);
+  index_t size = x.size();
   for (const bool reduced : {false, true})
     for (int d = 0; d < shape.rank(); ++d)
       if (dims.contains(d) == reduced && shape[d] > 1) {
-        moved /= shape[d];
-        box.push_back(shape[d], stride[d], moved);
+        size /= shape[d];
+        box.push_back(shape[d], stride[d], size);
       }
   const auto gathered = [&](const T* from) {
     std::unique_ptr<T[]> to(new T[static_cast<std::size_t>(x.size())]);
-    copy_strided(box, from, to.get());
+    copy_strided(box, {from, shape}, View<T, Cpu>{to.get(), shape});
     return to;
   };
   reduce(op, ReducedExtents{y.size(), x.size() / y.size(), 1}, y.data, gathered(x.data).get(), gathered(more.data).get()...);

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "segnet/core/parallel.hpp"
-#include "segnet/core/shape.hpp"
+#include "segnet/core/view.hpp"
 
 namespace segnet::kernels {
 
@@ -13,6 +13,7 @@ struct StridedBox {
   static constexpr int max_rank = 2 * Shape::max_rank;
   int rank = 0;
   index_t size[max_rank], source[max_rank], destination[max_rank];
+  index_t source_offset = 0, destination_offset = 0;  ///< of the first element
 
   /// Appends an inner dimension. One that continues the dimension before it is merged into it.
   void push_back(index_t n, index_t source_stride, index_t destination_stride) {
@@ -49,9 +50,21 @@ void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const
 }
 }  // namespace detail
 
-/// destination[...] = source[...] over the box. Source and destination do not overlap.
+/// Elements between neighbours in each dimension of a contiguous array.
+struct Strides {
+  index_t of[Shape::max_rank];
+  explicit Strides(const Shape& shape) {
+    index_t step = 1;
+    for (int d = shape.rank(); d-- > 0; step *= shape[d]) of[d] = step;
+  }
+  index_t operator[](int d) const { return of[d]; }
+};
+
+/// y = the elements of x that the box names, elsewhere y stays. x and y do not overlap.
 template <class T>
-void copy_strided(StridedBox box, const T* source, T* destination) {
+void copy_strided(StridedBox box, const ConstView<T, Cpu>& x, View<T, Cpu> y) {
+  const T* const source = x.data + box.source_offset;
+  T* const destination = y.data + box.destination_offset;
   index_t total = 1;
   for (int k = 0; k < box.rank; ++k) total *= box.size[k];
   if (total == 0) return;
