@@ -71,6 +71,23 @@ TEST_CASE("overlay: a border is drawn on both sides, halfway to white for dark c
   CHECK(pixel(without, 0, 0) == Rgb{100, 100, 100});
 }
 
+TEST_CASE("overlay: each of the four neighbours makes a border, no diagonal one does; light and dark part at luma 128") {
+  const Image image = uniform(3, 3, {100, 100, 100});
+  for (int other = 0; other < 9; ++other) {
+    INFO("neighbour ", other);
+    if (other == 4) continue;
+    Labels labels = zeros<std::int32_t>({3, 3});
+    labels.data()[other] = 1;
+    CHECK((pixel(overlay(image, labels, palette), 1, 1) == Rgb{128, 128, 128}) == (other % 2 == 1));
+  }
+  const auto line = [](const Rgb& colour) { return pixel(overlay(uniform(1, 2, {}), Labels({1, 2}, {0, 1}), {colour, {}}), 0, 0); };
+  CHECK(line({127, 127, 127}) == Rgb{191, 191, 191});
+  CHECK(line({128, 128, 128}) == Rgb{64, 64, 64});
+  CHECK(line({255, 0, 0}) == Rgb{255, 128, 128});
+  CHECK(line({0, 255, 0}) == Rgb{0, 128, 0});
+  CHECK(line({0, 0, 255}) == Rgb{128, 128, 255});
+}
+
 TEST_CASE("overlay: wrong shapes and alpha") {
   const Image image = uniform(2, 3, {});
   const Labels labels = zeros<std::int32_t>({2, 3});
