@@ -77,27 +77,4 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   }
 }
 
-/// db[o] = sum over all but the last dimension of dy: the gradient of a bias. Chunks of rows are summed, then their sums, so
-/// that the bits do not depend on the number of threads.
-template <class T>
-void sum_over_rows(ConstView<T> dy, View<T> db) {
-  const index_t O = db.size(), rows = O ? dy.size() / O : 0;
-  const index_t chunk = std::max<index_t>(1, (1 << 15) / std::max<index_t>(O, 1)), chunks = (rows + chunk - 1) / chunk;
-  const Scratch<T> partial(std::max<index_t>(chunks * O, 1));
-  parallel_chunks(chunks, [&](index_t i) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      T* sum = partial.data() + i * O;
-      const T* row = dy.data + i * chunk * O;
-      for (index_t o = 0; o < O; ++o) sum[o] = 0;
-      for (index_t r = i * chunk; r < std::min(rows, (i + 1) * chunk); ++r, row += O) {
-        SEGNET_SIMD
-        for (index_t o = 0; o < O; ++o) sum[o] += row[o];
-      }
-    });
-  });
-  for (index_t o = 0; o < O; ++o) db[o] = 0;
-  for (index_t i = 0; i < chunks; ++i)
-    for (index_t o = 0; o < O; ++o) db[o] += partial.data()[i * O + o];
-}
-
 }  // namespace segnet::kernels

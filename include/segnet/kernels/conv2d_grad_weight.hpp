@@ -208,7 +208,7 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
   const index_t parts_each = plan.channel_block(sizeof(T)), line = plan.line(columns);
   for (index_t part = 0; part < parts; part += parts_each) {
     const index_t last_part = std::min(parts, part + parts_each), end = last_part * vectors_of_part;
-    const T* from = image + part * lanes;
+    const T* from = image + (rows.first * g.W + columns.first) * g.C + part * lanes;
     PixelSteps b_step{g.stride.h * g.W * g.C, g.stride.w * g.C}, tap_step{g.dilation.h * g.W * g.C, g.dilation.w * g.C};
     index_t part_step = lanes;
     if (!in_place) {

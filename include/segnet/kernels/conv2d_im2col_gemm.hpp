@@ -67,10 +67,8 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> 
   const Scratch<T> col(pixels * depth);
   for_each_product(g, [&](index_t n, index_t group) {
     for_each_index(Im2col<T>{x.data + n * g.H * g.W * g.C + group * Cg, col.data(), g});
-    T* out = y.data + n * pixels * g.O + group * Og;
-    if (b)
-      for (index_t p = 0; p < pixels; ++p) std::copy_n(b.data + group * Og, Og, out + p * g.O);
-    gemm<T>(pixels, Og, depth, {col.data(), depth}, {w.data + group * Og * depth, depth, true}, out, g.O, static_cast<bool>(b));
+    gemm<T>(pixels, Og, depth, {col.data(), depth}, {w.data + group * Og * depth, depth, true}, y.data + n * pixels * g.O + group * Og, g.O,
+            false, b ? b.data + group * Og : nullptr);
   });
 }
 

@@ -1,4 +1,4 @@
-// Matrix products: C = op(A) op(B), or added to C, row-major.
+// Matrix products: C = op(A) op(B) + bias, or added to C, row-major.
 //
 // Our own and not Eigen's, because Eigen's vectors are fixed when the user's file is compiled: without -march that is 1/8 of
 // the speed of a processor with AVX-512. Here the instruction set is chosen at run time. B is packed into panels, and a register
@@ -92,15 +92,18 @@ void gemm_for_blocks(const GemmPlan<T>& plan, const F& f) {
 
 }  // namespace detail
 
-/// c [m, n], rows c_stride apart, = op(a) [m, k] op(b) [k, n], or += that if `add`. k = 0 gives zeros.
+/// c [m, n], rows c_stride apart, = op(a) [m, k] op(b) [k, n] + bias [n] in every row, or += that if `add`. `bias` may be null.
 template <class T>
-void gemm(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add = false) {
+void gemm(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add = false,
+          const std::type_identity_t<T>* bias = nullptr) {
   const detail::GemmPlan<T> plan{m, n, k, a.transposed};
   if (m == 0 || n == 0) return;
   const index_t threads = num_threads(), teams = plan.teams(), each = plan.team * plan.height();
   const detail::GemmScratch<T> scratch(plan, 1, threads);
+  const Scratch<T> padded_bias(bias ? PackedPanels<T>::rounded(n) : 1);  // tiles read whole vectors
+  if (bias) std::fill(std::copy_n(bias, n, padded_bias.data()), padded_bias.data() + PackedPanels<T>::rounded(n), T(0));
   detail::gemm_for_blocks(plan, [&](index_t n0, index_t columns, index_t k0, index_t depth) {
-    const PackedPanels<T> panels{scratch.b.data(), nullptr, depth, columns};
+    const PackedPanels<T> panels{scratch.b.data(), bias && k0 == 0 ? padded_bias.data() + n0 : nullptr, depth, columns};
     parallel_for(panels.count(), std::max<index_t>(1, (1 << 14) / (panels.width() * depth + 1)), [&](index_t begin, index_t end) {
       for (index_t p = begin; p < end; ++p) detail::gemm_pack_panel(b, k0, n0, depth, columns, p, scratch.b.data());
     });

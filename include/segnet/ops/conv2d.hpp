@@ -3,6 +3,7 @@
 
 #include "segnet/autograd/graph.hpp"
 #include "segnet/kernels/conv2d.hpp"
+#include "segnet/kernels/linear.hpp"
 
 namespace segnet {
 
