@@ -3,6 +3,7 @@
 
 #include "segnet/autograd/graph.hpp"
 #include "segnet/kernels/cross_entropy.hpp"
+#include "segnet/ops/loss_support.hpp"
 
 namespace segnet {
 
@@ -34,46 +35,11 @@ struct NllLossOptions {
 
 namespace detail {
 
-/// x without its last dimension; the shape of labels for scores x.
-[[nodiscard]] inline Shape rows_of(const Shape& x) { return Shape(x.begin(), x.end() - 1); }
-
 template <class T, class D>
 void check_scores(const char* op, const char* name, const Tensor<T, D>& x, const Tensor<T, D>& class_weight) {
   if (x.rank() < 1 || x.dim(-1) < 1) throw ShapeError(op, name, "[N, ..., C] with at least one class", x.shape());
   if (class_weight && class_weight.shape() != Shape{x.dim(-1)})
     throw ShapeError(op, "class_weight", concat("[", x.dim(-1), "] for ", name, " ", x.shape()), class_weight.shape());
-}
-template <class T, class D, class Label>
-void check_labels(const char* op, const char* name, const Tensor<T, D>& x, const Tensor<Label, D>& target) {
-  const Shape expected = rows_of(x.shape());
-  if (target.shape() != expected) throw ShapeError(op, "target", concat(expected, " for ", name, " ", x.shape()), target.shape());
-}
-
-/// "[1, 5, 7]": the indices of element i.
-[[nodiscard]] inline std::string position(index_t i, const Shape& shape) {
-  Shape at = shape;
-  for (int d = shape.rank() - 1; d >= 0; --d) {
-    at[d] = i % shape[d];
-    i /= shape[d];
-  }
-  return to_string(at);
-}
-template <class Label>
-[[noreturn]] void throw_bad_label(const char* op, const Tensor<Label, Cpu>& target, index_t i, index_t C, index_t ignore_index) {
-  throw ValueError(op, "target", concat("labels in [0, ", C, ") or ignore_index = ", ignore_index),
-                   concat(static_cast<index_t>(target.data()[i]), " at ", position(i, target.shape())));
-}
-
-/// A loss and how its gradient is scaled: the reduction of a LossSum.
-template <class T>
-struct Reduced {
-  T value, slope;  // slope: d value / d (loss of one element)
-};
-template <class T>
-[[nodiscard]] Reduced<T> reduce(const kernels::LossSum& sum, Reduction reduction, bool zero_if_empty = false) {
-  if (reduction != Reduction::mean) return {static_cast<T>(sum.loss), T(1)};
-  if (zero_if_empty && sum.weight == 0) return {T(0), T(0)};
-  return {static_cast<T>(sum.loss / sum.weight), static_cast<T>(1 / sum.weight)};
 }
 
 /// What the losses below have in common: one value per row or one in all, the rows' statistics kept for the backward pass.
@@ -81,7 +47,7 @@ template <class T, class D, class Label>
 Tensor<T, D> cross_entropy(const char* op, const Tensor<T, D>& logits, const Tensor<Label, D>& target, const Tensor<T, D>& class_weight,
                            index_t ignore_index, const kernels::CrossEntropyTerms<T>& terms, Reduction reduction, bool zero_if_empty) {
   check_scores(op, "logits", logits, class_weight);
-  check_labels(op, "logits", logits, target);
+  check_label_shape(op, "logits", logits.shape(), target.shape());
   const Shape rows = target.shape();
   const bool each = reduction == Reduction::none;
   const Tensor<T, D> top(rows), sum(rows);
@@ -92,7 +58,7 @@ Tensor<T, D> cross_entropy(const char* op, const Tensor<T, D>& logits, const Ten
   const kernels::LossSum total =
       kernels::cross_entropy(logits.view(), labels(target, class_weight), terms, top.view(), sum.view(), each ? y.view() : View<T, D>{});
   if (total.bad_label >= 0) throw_bad_label(op, target, total.bad_label, logits.dim(-1), ignore_index);
-  const Reduced<T> reduced = reduce<T>(total, reduction, zero_if_empty);
+  const auto reduced = reduced_loss<T>(total, reduction, zero_if_empty);
   if (!each) y.fill(reduced.value);
   return record(op, y, {logits}, [=, x = logits.detach(), weight = class_weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     kernels::cross_entropy_grad(x.view(), labels(target, weight), terms, top.view(), sum.view(), each ? dy.view() : View<T, D>{},
@@ -147,7 +113,7 @@ template <class T, class D>
   kernels::LossSum total = kernels::cross_entropy_probabilities(logits.view(), targets(target, options.class_weight), top.view(),
                                                                 sum.view(), each ? y.view() : View<T, D>{});
   total.weight = static_cast<double>(rows.numel());
-  const auto reduced = detail::reduce<T>(total, options.reduction, options.zero_if_all_ignored);
+  const auto reduced = detail::reduced_loss<T>(total, options.reduction, options.zero_if_all_ignored);
   if (!each) y.fill(reduced.value);
   return record(
       "cross_entropy", y, {logits, target},
@@ -179,7 +145,7 @@ template <class T, class D, class Label>
 template <class T, class D, class Label>
 [[nodiscard]] Tensor<T, D> nll_loss(const Tensor<T, D>& log_p, const Tensor<Label, D>& target, const NllLossOptions<T, D>& options = {}) {
   detail::check_scores("nll_loss", "log_p", log_p, options.class_weight);
-  detail::check_labels("nll_loss", "log_p", log_p, target);
+  detail::check_label_shape("nll_loss", "log_p", log_p.shape(), target.shape());
   const bool each = options.reduction == Reduction::none;
   Tensor<T, D> y(each ? target.shape() : Shape{});
   const auto labels = [C = log_p.dim(-1), ignore = options.ignore_index](const Tensor<Label, D>& t, const Tensor<T, D>& w) {
@@ -188,7 +154,7 @@ template <class T, class D, class Label>
   const kernels::LossSum total =
       kernels::nll_loss(log_p.view(), labels(target, options.class_weight), target.numel(), each ? y.view() : View<T, D>{});
   if (total.bad_label >= 0) detail::throw_bad_label("nll_loss", target, total.bad_label, log_p.dim(-1), options.ignore_index);
-  const auto reduced = detail::reduce<T>(total, options.reduction, options.zero_if_all_ignored);
+  const auto reduced = detail::reduced_loss<T>(total, options.reduction, options.zero_if_all_ignored);
   if (!each) y.fill(reduced.value);
   return record("nll_loss", y, {log_p}, [=, w = options.class_weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     kernels::nll_loss_grad(labels(target, w), target.numel(), each ? dy.view() : View<T, D>{}, each ? T(0) : dy.item() * reduced.slope,

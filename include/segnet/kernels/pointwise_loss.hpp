@@ -1,0 +1,195 @@
+// Losses of one prediction against one target each: the formulas with their derivatives, and the loops that they share.
+#pragma once
+
+#include "segnet/core/isa.hpp"
+#include "segnet/core/view.hpp"
+#include "segnet/kernels/loss_sum.hpp"
+#include "segnet/kernels/math.hpp"
+
+namespace segnet::kernels {
+
+// Each formula has value(x, t, w, p) and slope(x, t, w, p) = d value / d x; w and p are the element's weight and positive weight,
+// which only the binary cross entropy uses. No branches: these loops run in vectors.
+
+template <class T>
+struct MeanSquaredError {
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T, T) const { return (x - t) * (x - t); }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T, T) const { return T(2) * (x - t); }
+};
+
+/// 0 at 0
+template <class T>
+SEGNET_INLINE SEGNET_HOST_DEVICE T sign_of(T d) {
+  return math::select(d > T(0), T(1), math::select(d < T(0), T(-1), T(0) * d));
+}
+
+template <class T>
+struct AbsoluteError {
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T, T) const { return math::abs(x - t); }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T, T) const { return sign_of(x - t); }
+};
+
+/// d^2 / (2 beta) for |d| < beta, |d| - beta / 2 beyond. beta = 0 is the absolute error.
+template <class T>
+struct SmoothL1 {
+  T beta;
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T, T) const {
+    const T a = math::abs(x - t);
+    return math::select(a < beta, T(0.5) * a * a / beta, a - T(0.5) * beta);
+  }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T, T) const {
+    const T d = x - t;
+    return math::select(math::abs(d) < beta, d / beta, sign_of(d));
+  }
+};
+
+/// d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) beyond.
+template <class T>
+struct Huber {
+  T delta;
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T, T) const {
+    const T a = math::abs(x - t);
+    return math::select(a <= delta, T(0.5) * a * a, delta * (a - T(0.5) * delta));
+  }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T, T) const {
+    const T d = x - t;
+    return math::select(math::abs(d) <= delta, d, delta * sign_of(d));
+  }
+};
+
+/// -w (p t log sigmoid(x) + (1 - t) log(1 - sigmoid(x)))
+template <class T>
+struct BinaryCrossEntropy {
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T w, T p) const {
+    return w * ((T(1) - t) * x + (T(1) + (p - T(1)) * t) * math::softplus(-x));
+  }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T w, T p) const { return w * ((T(1) + (p - T(1)) * t) * math::sigmoid(x) - p * t); }
+};
+
+/// a_t q^gamma bce with q = 1 - p_t: the probability given to the wrong side; a_t = alpha t + (1 - alpha)(1 - t), or 1 for alpha < 0.
+/// Lin et al., arXiv:1708.02002.
+template <class T>
+struct SigmoidFocal {
+  T alpha, gamma;
+
+  SEGNET_INLINE SEGNET_HOST_DEVICE T balance(T t) const { return alpha < T(0) ? T(1) : alpha * t + (T(1) - alpha) * (T(1) - t); }
+  /// q^gamma
+  SEGNET_INLINE SEGNET_HOST_DEVICE T power(T q) const {
+    if (gamma == T(2)) return q * q;
+    return gamma == T(0) ? T(1) : math::exp(gamma * math::log(q));
+  }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T value(T x, T t, T, T) const {
+    const T bce = (T(1) - t) * x + math::softplus(-x);
+    const T q = t * math::sigmoid(-x) + (T(1) - t) * math::sigmoid(x);
+    return balance(t) * power(q) * bce;
+  }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T, T) const {
+    const T p = math::sigmoid(x), r = math::sigmoid(-x);  // r = 1 - p, without cancellation
+    const T bce = (T(1) - t) * x + math::softplus(-x), q = t * r + (T(1) - t) * p;
+    // d q / d x = (1 - 2t) p r, over q: for t = 0 that is r, for t = 1 it is -p, also where q has run out of digits.
+    const T dq = math::select(q > T(0), (T(1) - T(2) * t) * p * r / q, T(1) - T(2) * t);
+    return balance(t) * power(q) * (p - t + gamma * dq * bce);
+  }
+};
+
+/// `period` values repeated without end: how a weight of [C], or of all sizes, spreads over elements. One value: {&value, 1}.
+template <class T>
+struct Repeated {
+  const T* data;
+  index_t period;
+
+  /// Elements [begin, begin + count), copied to `buffer` unless they lie side by side.
+  SEGNET_INLINE const T* block(index_t begin, index_t count, T* buffer) const {
+    index_t at = begin % period;
+    if (at + count <= period) return data + at;
+    for (index_t j = 0; j < count; ++j) {
+      buffer[j] = data[at];
+      if (++at == period) at = 0;
+    }
+    return buffer;
+  }
+};
+
+namespace detail {
+constexpr index_t loss_block = 256;    ///< elements at a time
+constexpr index_t loss_chunk = 16384;  ///< elements per partial sum
+
+/// Calls f(first, count, w, p) for the blocks of [begin, end); w, p point at the weights of the block.
+template <class T, class F>
+SEGNET_INLINE void each_block(index_t begin, index_t end, const Repeated<T>& weight, const Repeated<T>& positive, const F& f) {
+  T buffer[2][loss_block];
+  for (; begin < end; begin += loss_block) {
+    const index_t count = std::min(loss_block, end - begin);
+    f(begin, count, weight.block(begin, count, buffer[0]), positive.block(begin, count, buffer[1]));
+  }
+}
+}  // namespace detail
+
+/// The sum of value(x, t) over all elements; each value goes to y, unless that is null.
+template <class T, class Formula>
+[[nodiscard]] LossSum pointwise_loss(const Formula& formula, View<const T> x, ConstView<T> t, const Repeated<T>& weight,
+                                     const Repeated<T>& positive, View<T> y) {
+  LossSum sum = sum_losses(x.size(), detail::loss_chunk, [&](index_t begin, index_t end, LossSum& total) {
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      T lane[detail::loss_block] = {};
+      detail::each_block(begin, end, weight, positive, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
+        const T *xs = x.data + i, *ts = t.data + i;
+        if (y) {
+          T* ys = y.data + i;
+          SEGNET_SIMD
+          for (index_t j = 0; j < count; ++j) ys[j] = formula.value(xs[j], ts[j], w[j], p[j]);
+        } else {
+          SEGNET_SIMD
+          for (index_t j = 0; j < count; ++j) lane[j] += formula.value(xs[j], ts[j], w[j], p[j]);
+        }
+      });
+      for (const T l : lane) total.loss += static_cast<double>(l);
+    });
+  });
+  sum.weight = static_cast<double>(x.size());
+  return sum;
+}
+
+/// dx = g slope(x, t), with g = dy[i], or `g_all` where dy is null. With `to_target`, its negative: the gradient of a function of x - t.
+template <class T, class Formula>
+void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t, const Repeated<T>& weight, const Repeated<T>& positive,
+                         ConstView<T> dy, T g_all, bool to_target, View<T> dx) {
+  const T sign = to_target ? T(-1) : T(1);
+  parallel_for(dx.size(), detail::loss_chunk, [&](index_t begin, index_t end) {
+    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      detail::each_block(begin, end, weight, positive, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
+        const T *xs = x.data + i, *ts = t.data + i;
+        T* to = dx.data + i;
+        if (dy) {
+          const T* g = dy.data + i;
+          SEGNET_SIMD
+          for (index_t j = 0; j < count; ++j) to[j] = sign * g[j] * formula.slope(xs[j], ts[j], w[j], p[j]);
+        } else {
+          const T g = sign * g_all;
+          SEGNET_SIMD
+          for (index_t j = 0; j < count; ++j) to[j] = g * formula.slope(xs[j], ts[j], w[j], p[j]);
+        }
+      });
+    });
+  });
+}
+
+/// Copies w, whose dimensions are those of y or 1 (aligned at the last one), to every element of y.
+template <class T>
+void broadcast(ConstView<T> w, View<T> y) {
+  index_t stride[Shape::max_rank] = {}, step = 1;
+  for (int d = y.shape.rank() - 1, k = w.shape.rank() - 1; k >= 0; --d, --k) {
+    stride[d] = w.shape[k] == 1 ? 0 : step;
+    step *= w.shape[k];
+  }
+  for (index_t i = 0, n = y.size(); i < n; ++i) {
+    index_t rest = i, at = 0;
+    for (int d = y.shape.rank() - 1; d >= 0; --d) {
+      at += rest % y.shape[d] * stride[d];
+      rest /= y.shape[d];
+    }
+    y[i] = w[at];
+  }
+}
+
+}  // namespace segnet::kernels

@@ -1,0 +1,141 @@
+// Losses of one prediction against one target each: regression (l1, mse, smooth l1, Huber) and binary classification.
+#pragma once
+
+#include "segnet/autograd/graph.hpp"
+#include "segnet/kernels/pointwise_loss.hpp"
+#include "segnet/ops/loss_support.hpp"
+
+namespace segnet {
+
+namespace detail {
+
+/// Weights as a loss reads them: one value, a period, or one for each element.
+template <class T, class D>
+struct SpreadWeight {
+  /// @throws ShapeError when w does not broadcast to x
+  SpreadWeight(const char* op, const char* name, const Tensor<T, D>& w, const Shape& x) : values(w.detach()) {
+    if (!w) {
+      values = ones<T, D>({1});
+      return;
+    }
+    int d = x.rank() - w.rank();
+    bool fits = d >= 0, suffix = true, begun = false;
+    for (int k = 0; fits && k < w.rank(); ++k, ++d) {
+      fits = w.dim(k) == x[d] || w.dim(k) == 1;
+      begun |= w.dim(k) != 1;
+      suffix &= !begun || w.dim(k) == x[d];
+    }
+    if (!fits) throw ShapeError(op, name, concat("a shape that broadcasts to ", x), w.shape());
+    if (suffix || x.numel() == 0) return;
+    values = Tensor<T, D>(x);
+    kernels::broadcast(w.view(), values.view());
+  }
+  kernels::Repeated<T> repeated() const { return {values.data(), std::max<index_t>(values.numel(), 1)}; }
+
+  Tensor<T, D> values;
+};
+
+/// `target_gradient`: the formula is a function of x - t, and the target receives its gradient too.
+template <class T, class D, class Formula>
+Tensor<T, D> pointwise_loss(const char* op, const Formula& formula, const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction,
+                            bool target_gradient, const Tensor<T, D>& weight = {}, const Tensor<T, D>& positive_weight = {}) {
+  if (target.shape() != x.shape()) throw ShapeError(op, "target", concat(x.shape(), " like the input"), target.shape());
+  const SpreadWeight<T, D> w(op, "weight", weight, x.shape()), p(op, "pos_weight", positive_weight, x.shape());
+  const bool each = reduction == Reduction::none;
+  Tensor<T, D> y(each ? x.shape() : Shape{});
+  const kernels::LossSum sum =
+      kernels::pointwise_loss<T>(formula, x.view(), target.view(), w.repeated(), p.repeated(), each ? y.view() : View<T, D>{});
+  const auto reduced = reduced_loss<T>(sum, reduction);
+  if (!each) y.fill(reduced.value);
+  const auto backward = [=, x = x.detach(), t = target.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
+    for (const std::size_t k : {0, 1})
+      if ((k == 0 || target_gradient) && grad.wanted(k))
+        kernels::pointwise_loss_grad(formula, x.view(), t.view(), w.repeated(), p.repeated(), each ? dy.view() : View<T, D>{},
+                                     each ? T(0) : dy.item() * reduced.slope, k == 1, grad[k].view());
+  };
+  return record(op, y, {x, target_gradient ? target : Tensor<T, D>{}}, backward);
+}
+
+}  // namespace detail
+
+/// (x - t)^2, averaged (or summed, or each). Gradients to both. @throws ShapeError: target is not shaped like x
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> mse_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
+  return detail::pointwise_loss("mse_loss", kernels::MeanSquaredError<T>{}, x, target, reduction, true);
+}
+
+/// |x - t|; slope 0 at 0. Otherwise as `mse_loss`.
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
+  return detail::pointwise_loss("l1_loss", kernels::AbsoluteError<T>{}, x, target, reduction, true);
+}
+
+struct SmoothL1Options {
+  double beta = 1;  ///< where the parabola ends, in units of x; 0 is the l1 loss
+  Reduction reduction = Reduction::mean;
+};
+
+/// With d = x - t: d^2 / (2 beta) for |d| < beta, |d| - beta / 2 beyond. Slope d / beta, then +-1 (Girshick, arXiv:1504.08083).
+/// Gradients to both. @throws ShapeError: target is not shaped like x; ValueError: beta < 0
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> smooth_l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const SmoothL1Options& options = {}) {
+  if (!(options.beta >= 0)) throw ValueError("smooth_l1_loss", "beta", "a number of at least 0", concat(options.beta));
+  return detail::pointwise_loss("smooth_l1_loss", kernels::SmoothL1<T>{static_cast<T>(options.beta)}, x, target, options.reduction, true);
+}
+
+struct HuberOptions {
+  double delta = 1;  ///< where the parabola ends, in units of x
+  Reduction reduction = Reduction::mean;
+};
+
+/// With d = x - t: d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) beyond. Slope d, then +-delta.
+/// Gradients to both. @throws ShapeError: target is not shaped like x; ValueError: delta <= 0
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> huber_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const HuberOptions& options = {}) {
+  if (!(options.delta > 0)) throw ValueError("huber_loss", "delta", "a number above 0", concat(options.delta));
+  return detail::pointwise_loss("huber_loss", kernels::Huber<T>{static_cast<T>(options.delta)}, x, target, options.reduction, true);
+}
+
+template <class T, class D = Cpu>
+struct BinaryCrossEntropyOptions {
+  Tensor<T, D> weight = {};      ///< w, broadcast to the logits from the right: [C], [N, H, W, 1], ...; undefined: 1
+  Tensor<T, D> pos_weight = {};  ///< p, broadcast alike: above 1 favours recall, below 1 precision; undefined: 1
+  Reduction reduction = Reduction::mean;
+};
+
+/// Binary cross entropy of logits x and targets t in [0, 1]; with s = 1 / (1 + e^-x):
+///
+///   loss = -w (p t log s + (1 - t) log(1 - s)),   computed without overflow for any finite x
+///
+/// @param x, target  the same shape   @return that shape (`none`) or a scalar; `mean` divides by the number of elements
+/// @throws  ShapeError: shapes differ, or a weight does not broadcast to x
+/// Gradient to the logits; target and weights are constants.
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> binary_cross_entropy_with_logits(const Tensor<T, D>& x, const Tensor<T, D>& target,
+                                                            const BinaryCrossEntropyOptions<T, D>& options = {}) {
+  return detail::pointwise_loss("binary_cross_entropy_with_logits", kernels::BinaryCrossEntropy<T>{}, x, target, options.reduction, false,
+                                options.weight, options.pos_weight);
+}
+
+struct SigmoidFocalOptions {
+  double alpha = 0.25;  ///< weight of positive targets, 1 - alpha that of negative ones; below 0: no such weights
+  double gamma = 2;     ///< how much less the easy elements count; 0 is (weighted) binary cross entropy
+  Reduction reduction = Reduction::mean;
+};
+
+/// Focal loss of logits x and targets t in [0, 1] (Lin et al., arXiv:1708.02002); with s = 1 / (1 + e^-x), p_t = s t + (1 - s)(1 - t):
+///
+///   loss = a_t (1 - p_t)^gamma bce(x, t),   a_t = alpha t + (1 - alpha)(1 - t)
+///
+/// Detectors sum it and divide by the number of positive boxes. Shapes, reductions and gradient as
+/// `binary_cross_entropy_with_logits`. @throws ShapeError: shapes differ; ValueError: gamma < 0, alpha > 1
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> sigmoid_focal_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const SigmoidFocalOptions& options = {}) {
+  if (!(options.gamma >= 0)) throw ValueError("sigmoid_focal_loss", "gamma", "a number of at least 0", concat(options.gamma));
+  if (!(options.alpha <= 1)) throw ValueError("sigmoid_focal_loss", "alpha", "a number of at most 1", concat(options.alpha));
+  return detail::pointwise_loss("sigmoid_focal_loss",
+                                kernels::SigmoidFocal<T>{static_cast<T>(options.alpha), static_cast<T>(options.gamma)}, x, target,
+                                options.reduction, false);
+}
+
+}  // namespace segnet
