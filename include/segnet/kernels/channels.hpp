@@ -35,6 +35,15 @@ SEGNET_INLINE void for_channels_once(index_t n, const F& f, index_t c = 0) {
   }
 }
 
+/// to[i] = f(i) for i in [0, count). All of f is computed before anything is written: what f reads may be `to`, and the compiler need
+/// not fear that it is, which would keep it from vectorising.
+template <int count, class T, class F>
+SEGNET_INLINE void assign(T* to, const F& f) {
+  T values[count];
+  for (int i = 0; i < count; ++i) values[i] = f(i);
+  for (int i = 0; i < count; ++i) to[i] = values[i];
+}
+
 /// condition ? a : b without a branch, which a loop could not be vectorised around.
 SEGNET_INLINE std::int32_t select(bool condition, std::int32_t a, std::int32_t b) {
   const std::int32_t mask = -static_cast<std::int32_t>(condition);

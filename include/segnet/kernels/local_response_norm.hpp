@@ -1,16 +1,22 @@
 // Local response normalisation: each channel divided by a power of the squares of its neighbours, pixel by pixel.
+//
+//   y[c] = x[c] / d[c]^beta,  d[c] = k + alpha / size * (sum of x[j]^2 over the channels j in [c - size/2, c + (size-1)/2])
+//
+// Pixels are turned over in tiles (row_tile.hpp): a vector holds one channel of many pixels, and neighbours are whole vectors, for
+// the three channels of a photograph as for hundreds.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/channels.hpp"
 #include "segnet/kernels/math.hpp"
+#include "segnet/kernels/row_tile.hpp"
 
 namespace segnet::kernels {
 
-/// y[c] = x[c] / d[c]^beta,  d[c] = k + alpha / size * (sum of x[j]^2 over the channels j in [c - size/2, c + (size-1)/2])
 struct ResponseNorm {
   index_t size;
   double alpha, beta, k;
@@ -18,96 +24,81 @@ struct ResponseNorm {
 
 namespace detail {
 
-/// One pixel's neighbourhoods. Keeps scratch for rows of C channels, with `size - 1` zeros around one of them.
+/// Calls f(isa, first, rows) for tiles of up to row_tile_width pixels, with scratch for `tiles` of them as std::vector<T>& in between.
+template <class T, class F>
+void for_pixel_tiles(index_t pixels, index_t C, index_t tiles, const F& f) {
+  constexpr index_t W = row_tile_width;
+  parallel_for(pixels, W * std::max<index_t>(1, 512 / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
+    std::vector<T> scratch(static_cast<std::size_t>(tiles * C * W));  // zeros: what a last, narrower tile leaves out is no NaN
+    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      for (index_t p = begin; p < end; p += W) f(isa, p, std::min(W, end - p), scratch.data());
+    });
+  });
+}
+
+/// to[c] = f(c, i, sum of from[j] over j in [c - before, c + behind]) for each channel c and pixel i of a tile.
+template <class T, class F>
+SEGNET_INLINE void sum_neighbours(const T* from, index_t C, index_t before, index_t behind, T* to, const F& f) {
+  constexpr int W = row_tile_width;
+  for (index_t c = 0; c < C; ++c) {
+    T sum[W] = {};
+    for (index_t j = std::max<index_t>(0, c - before); j <= std::min(C - 1, c + behind); ++j)
+      for (int i = 0; i < W; ++i) sum[i] += from[j * W + i];
+    assign<W>(to + c * W, [&](int i) SEGNET_INLINE_LAMBDA { return f(c * W + i, sum[i]); });
+  }
+}
+
+/// d and d^-beta of a tile x; `power` serves as scratch first.
 template <class T>
-class ResponseWindow {
- public:
-  ResponseWindow(const ResponseNorm& norm, index_t C)
-      : norm_(norm), C_(C), padded_(static_cast<std::size_t>(C + norm.size - 1), T(0)), base_(static_cast<std::size_t>(C)), power_(base_) {}
-
-  /// d and d^-beta of the pixel x.
-  SEGNET_INLINE void look_at(const T* x) {
-    const T scale = static_cast<T>(norm_.alpha / static_cast<double>(norm_.size)), k = static_cast<T>(norm_.k);
-    T *d = base_.data(), *power = power_.data();
-    sum_neighbours(
-        norm_.size / 2, [&](index_t c) SEGNET_INLINE_LAMBDA { return x[c] * x[c]; },
-        [&](index_t c, T sum) SEGNET_INLINE_LAMBDA { d[c] = k + scale * sum; });
-    if (norm_.beta == 0.75) {  // as in the papers: by square roots
-      for_channels<T>(C_, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-        for (int i = 0; i < count(); ++i) {
-          const T root = math::sqrt(d[c + i]);
-          power[c + i] = T(1) / (root * math::sqrt(root));
-        }
+SEGNET_INLINE void response_factors(const ResponseNorm& norm, const T* x, index_t C, T* d, T* power) {
+  constexpr int W = row_tile_width;
+  const T scale = static_cast<T>(norm.alpha / static_cast<double>(norm.size)), k = static_cast<T>(norm.k);
+  for (index_t c = 0; c < C * W; c += W) assign<W>(power + c, [&](int i) SEGNET_INLINE_LAMBDA { return x[c + i] * x[c + i]; });
+  sum_neighbours(power, C, norm.size / 2, (norm.size - 1) / 2, d, [&](index_t, T sum) SEGNET_INLINE_LAMBDA { return k + scale * sum; });
+  if (norm.beta == 0.75) {  // the papers' choice, by square roots
+    for (index_t c = 0; c < C * W; c += W)
+      assign<W>(power + c, [&](int i) SEGNET_INLINE_LAMBDA {
+        const T root = math::sqrt(d[c + i]);
+        return T(1) / (root * math::sqrt(root));
       });
-    } else {
-      for (index_t c = 0; c < C_; ++c) power[c] = std::pow(d[c], static_cast<T>(-norm_.beta));
-    }
+  } else {
+    for (index_t i = 0; i < C * W; ++i) power[i] = std::pow(d[i], static_cast<T>(-norm.beta));
   }
-  /// put(c, sum of value(j) over j in [c - before, c + size - 1 - before]) for every channel.
-  template <class Value, class Put>
-  SEGNET_INLINE void sum_neighbours(index_t before, const Value& value, const Put& put) {
-    T* padded = padded_.data();
-    std::fill_n(padded, before, T(0));
-    std::fill_n(padded + before + C_, norm_.size - 1 - before, T(0));
-    for_channels<T>(C_, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-      for (int i = 0; i < count(); ++i) padded[before + c + i] = value(c + i);
-    });
-    for_channels<T>(C_, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-      T sum[count()] = {};
-      for (index_t j = 0; j < norm_.size; ++j)
-        for (int i = 0; i < count(); ++i) sum[i] += padded[c + j + i];
-      for (int i = 0; i < count(); ++i) put(c + i, sum[i]);
-    });
-  }
-  const T* base() const { return base_.data(); }    ///< d
-  const T* power() const { return power_.data(); }  ///< d^-beta
-
- private:
-  ResponseNorm norm_;
-  index_t C_;
-  std::vector<T> padded_, base_, power_;
-};
+}
 
 }  // namespace detail
 
 /// x, y [pixels, C]
 template <class T>
 void local_response_norm(const ResponseNorm& norm, ConstView<T> x, index_t C, View<T> y) {
-  const index_t pixels = C ? x.size() / C : 0;
-  parallel_for(pixels, std::max<index_t>(1, (index_t{1} << 14) / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
-    detail::ResponseWindow<T> window(norm, C);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      for (index_t p = begin; p < end; ++p) {
-        const T* in = x.data + p * C;
-        T* out = y.data + p * C;
-        window.look_at(in);
-        const T* power = window.power();
-        for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-          for (int i = 0; i < count(); ++i) out[c + i] = in[c + i] * power[c + i];
-        });
-      }
-    });
+  constexpr int W = row_tile_width;
+  detail::for_pixel_tiles<T>(C ? x.size() / C : 0, C, 3, [&](auto isa, index_t first, index_t rows, T* tiles) SEGNET_INLINE_LAMBDA {
+    T *in = tiles, *d = in + C * W, *power = d + C * W;
+    load_row_tile<isa()>(x.data + first * C, rows, C, x.data + x.size(), in);
+    detail::response_factors(norm, in, C, d, power);
+    for (index_t c = 0; c < C * W; c += W) assign<W>(d + c, [&](int i) SEGNET_INLINE_LAMBDA { return in[c + i] * power[c + i]; });
+    store_row_tile<isa()>(d, rows, C, y.data + first * C);
   });
 }
 
 /// dx[j] = dy[j] * d[j]^-beta - 2 * alpha * beta / size * x[j] * (sum of dy[c] * x[c] * d[c]^(-beta-1) over the c that j is near to)
 template <class T>
 void local_response_norm_backward(const ResponseNorm& norm, ConstView<T> dy, ConstView<T> x, index_t C, View<T> dx) {
-  const index_t pixels = C ? x.size() / C : 0;
+  constexpr int W = row_tile_width;
   const T scale = static_cast<T>(2 * norm.alpha * norm.beta / static_cast<double>(norm.size));
-  parallel_for(pixels, std::max<index_t>(1, (index_t{1} << 14) / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
-    detail::ResponseWindow<T> window(norm, C);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      for (index_t p = begin; p < end; ++p) {
-        const T *in = x.data + p * C, *gradient = dy.data + p * C;
-        T* out = dx.data + p * C;
-        window.look_at(in);
-        const T *base = window.base(), *power = window.power();
-        window.sum_neighbours((norm.size - 1) / 2,  // the window turned round: c reaches j where j reaches c
-                              [&](index_t c) SEGNET_INLINE_LAMBDA { return gradient[c] * in[c] * power[c] / base[c]; },
-                              [&](index_t c, T sum) SEGNET_INLINE_LAMBDA { out[c] = gradient[c] * power[c] - scale * in[c] * sum; });
-      }
-    });
+  detail::for_pixel_tiles<T>(C ? x.size() / C : 0, C, 4, [&](auto isa, index_t first, index_t rows, T* tiles) SEGNET_INLINE_LAMBDA {
+    T *in = tiles, *gradient = in + C * W, *d = gradient + C * W, *power = d + C * W;
+    load_row_tile<isa()>(x.data + first * C, rows, C, x.data + x.size(), in);
+    load_row_tile<isa()>(dy.data + first * C, rows, C, dy.data + dy.size(), gradient);
+    detail::response_factors(norm, in, C, d, power);
+    for (index_t c = 0; c < C * W; c += W) {
+      assign<W>(d + c, [&](int i) SEGNET_INLINE_LAMBDA { return gradient[c + i] * power[c + i] * in[c + i] / d[c + i]; });
+      assign<W>(gradient + c, [&](int i) SEGNET_INLINE_LAMBDA { return gradient[c + i] * power[c + i]; });
+    }
+    // The neighbourhood turned round: c reaches j where j reaches c.
+    detail::sum_neighbours(d, C, (norm.size - 1) / 2, norm.size / 2, power,
+                           [&](index_t i, T sum) SEGNET_INLINE_LAMBDA { return gradient[i] - scale * in[i] * sum; });
+    store_row_tile<isa()>(power, rows, C, dx.data + first * C);
   });
 }
 

@@ -17,6 +17,7 @@
 
 #include "segnet/core/tensor.hpp"
 #include "segnet/kernels/channels.hpp"
+#include "segnet/kernels/math.hpp"
 
 namespace segnet::kernels {
 
@@ -83,24 +84,24 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T* p = in + r * C + c;
-        for (int i = 0; i < count(); ++i) {
-          if constexpr (group() == 4) centre[c + i] += (p[i] + p[C + i]) + (p[2 * C + i] + p[3 * C + i]);
-          else centre[c + i] += p[i];
-        }
+        assign<count()>(centre + c, [&](int i) SEGNET_INLINE_LAMBDA {
+          if constexpr (group() == 4) return centre[c + i] + ((p[i] + p[C + i]) + (p[2 * C + i] + p[3 * C + i]));
+          else return centre[c + i] + p[i];
+        });
       });
       for (index_t c = 0; c < C; ++c) centre[c] /= static_cast<T>(rows);
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T* p = in + r * C + c;
-        for (int i = 0; i < count(); ++i) {
-          T deviations = 0, squared = 0;
-          for (int k = 0; k < group(); ++k) {
-            const T d = p[k * C + i] - centre[c + i];
-            deviations += d;
-            squared += d * d;
+        T mean[count()], deviations[count()] = {}, squared[count()] = {};
+        for (int i = 0; i < count(); ++i) mean[i] = centre[c + i];
+        for (int k = 0; k < group(); ++k)
+          for (int i = 0; i < count(); ++i) {
+            const T d = p[k * C + i] - mean[i];
+            deviations[i] += d;
+            squared[i] += d * d;
           }
-          sum[c + i] += deviations;
-          squares[c + i] += squared;
-        }
+        assign<count()>(sum + c, [&](int i) SEGNET_INLINE_LAMBDA { return sum[c + i] + deviations[i]; });
+        assign<count()>(squares + c, [&](int i) SEGNET_INLINE_LAMBDA { return squares[c + i] + squared[i]; });
       });
     });
   });
@@ -187,11 +188,10 @@ void normalize_channels(const NormGeometry& g, ConstView<T> x, ConstView<T> coef
       for (index_t r = first; r < first + rows; ++r)
         for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
           const T* in = x.data + r * C + c;
-          T* out = y.data + r * C + c;
-          for (int i = 0; i < count(); ++i) {
+          assign<count()>(y.data + r * C + c, [&](int i) SEGNET_INLINE_LAMBDA {
             const T z = (in[i] - centre[c + i]) * factor[c + i] + offset[c + i];
-            out[i] = clip() && z <= 0 ? T(0) : z;
-          }
+            return clip() && z <= 0 ? T(0) : z;
+          });
         });
     };
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
@@ -215,18 +215,17 @@ void channel_gradient_sums(const NormGeometry& g, ConstView<T> dy, ConstView<T> 
     const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T *in = x.data + (first + r) * C + c, *gradient = dy.data + (first + r) * C + c;
-        for (int i = 0; i < count(); ++i) {
-          T a = 0, b = 0;
-          for (int k = 0; k < group(); ++k) {
+        T a[count()] = {}, b[count()] = {};
+        for (int k = 0; k < group(); ++k)
+          for (int i = 0; i < count(); ++i) {
             const T d = in[k * C + i] - centre[c + i];
             T u = gradient[k * C + i];
-            if constexpr (clip()) u = d * factor[c + i] + offset[c + i] > 0 ? u : T(0);
-            a += u;
-            b += u * d;
+            if constexpr (clip()) u = math::select(d * factor[c + i] + offset[c + i] > 0, u, T(0));
+            a[i] += u;
+            b[i] += u * d;
           }
-          plain[c + i] += a;
-          weighted[c + i] += b;
-        }
+        assign<count()>(plain + c, [&](int i) SEGNET_INLINE_LAMBDA { return plain[c + i] + a[i]; });
+        assign<count()>(weighted + c, [&](int i) SEGNET_INLINE_LAMBDA { return weighted[c + i] + b[i]; });
       });
     };
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
@@ -289,13 +288,12 @@ void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstVi
       for (index_t r = first; r < first + rows; ++r)
         for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
           const T *in = x.data + r * C + c, *gradient = dy.data + r * C + c;
-          T* out = dx.data + r * C + c;
-          for (int i = 0; i < count(); ++i) {
+          assign<count()>(dx.data + r * C + c, [&](int i) SEGNET_INLINE_LAMBDA {
             const T d = in[i] - centre[c + i];
             T u = gradient[i];
-            if constexpr (clip()) u = d * factor[c + i] + offset[c + i] > 0 ? u : T(0);
-            out[i] = a[c + i] * u + (b[c + i] * d + k[c + i]);
-          }
+            if constexpr (clip()) u = math::select(d * factor[c + i] + offset[c + i] > 0, u, T(0));
+            return a[c + i] * u + (b[c + i] * d + k[c + i]);
+          });
         });
     };
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
