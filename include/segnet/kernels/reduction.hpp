@@ -164,14 +164,12 @@ void reduce(const Op& op, const ReducedExtents& e, T* y, const T* x, const In*..
         const index_t row = piece * rows_per_piece, rows = std::min(reduced - row, rows_per_piece);
         const index_t at = (o * reduced + row) * inner + column;
         for (index_t j = 0; j < fold * width; ++j) sums[j] = Op::template identity<A>;
-        if (fold == 1) detail::accumulate_rows(op, sums, rows, inner, width, x + at, (more + at)...);
-        else {  // here `columns` is all of `inner`
-          const index_t whole = rows / fold, rest = rows % fold, tail = at + whole * fold * inner;
-          detail::accumulate_rows(op, sums, whole, fold * inner, fold * inner, x + at, (more + at)...);
-          detail::accumulate_rows(op, sums, 1, 0, rest * inner, x + tail, (more + tail)...);
-          for (index_t lane = 1; lane < fold; ++lane)
-            for (index_t j = 0; j < inner; ++j) sums[j] = op.combine(sums[j], sums[lane * inner + j]);
-        }
+        // `fold` rows side by side; where fold > 1, width is all of inner.
+        const index_t whole = rows / fold, rest = rows % fold, tail = at + whole * fold * inner;
+        detail::accumulate_rows(op, sums, whole, fold * inner, fold * width, x + at, (more + at)...);
+        for (index_t j = 0; j < rest * inner; ++j) sums[j] = op.combine(sums[j], static_cast<A>(op.term(x[tail + j], more[tail + j]...)));
+        for (index_t lane = 1; lane < fold; ++lane)
+          for (index_t j = 0; j < inner; ++j) sums[j] = op.combine(sums[j], sums[lane * inner + j]);
         if (pieces == 1)
           for (index_t j = 0; j < width; ++j) y[o * inner + column + j] = static_cast<T>(op.finish(sums[j]));
         else
@@ -254,7 +252,8 @@ SEGNET_INLINE void best_in_columns(const Op& op, const T* x, index_t rows, index
 /// values[outer, inner], indices[outer, inner]: the largest (or smallest) of x over `reduced` >= 1 and the first place where it is;
 /// a NaN beats every number. Either output may be null.
 template <class Op, class T>
-void arg_reduce(const Op& op, const ReducedExtents& e, const T* x, T* values, index_t* indices) {
+void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<T, Cpu> values, View<index_t, Cpu> indices) {
+  const T* const x = input.data;
   const auto [outer, reduced, inner] = e;
   constexpr index_t W = row_tile_width;
   const bool turn = inner == 1 && reduced <= row_tile_max_channels && std::is_floating_point_v<T>;
@@ -274,8 +273,8 @@ void arg_reduce(const Op& op, const ReducedExtents& e, const T* x, T* values, in
             detail::best_in_columns(op, tile, reduced, W, width, best, where);
           }
         if (!turn) detail::best_in_columns(op, x + o * reduced * inner + j, reduced, inner, width, best, where);
-        if (values) std::copy(best, best + width, values + at);
-        if (indices) std::copy(where, where + width, indices + at);
+        if (values) std::copy(best, best + width, values.data + at);
+        if (indices) std::copy(where, where + width, indices.data + at);
       }
     });
   });
@@ -283,7 +282,7 @@ void arg_reduce(const Op& op, const ReducedExtents& e, const T* x, T* values, in
 
 /// dx[outer, reduced, inner]: dy where `indices` points, 0 elsewhere.
 template <class T>
-void arg_reduce_grad(const ReducedExtents& e, const T* dy, const index_t* indices, T* dx) {
+void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cpu> dy, ConstView<index_t, Cpu> indices, View<T, Cpu> dx) {
   const auto [outer, reduced, inner] = e;
   parallel_for(outer * reduced, std::max<index_t>(1, 32768 / std::max<index_t>(inner, 1)), [=](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
