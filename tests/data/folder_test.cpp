@@ -6,6 +6,7 @@
 #include "support/files.hpp"
 
 using namespace segnet;
+using namespace segnet::data;
 using namespace segnet::testing;
 
 namespace {

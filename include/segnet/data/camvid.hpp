@@ -4,7 +4,7 @@
 
 #include "segnet/data/folder.hpp"
 
-namespace segnet {
+namespace segnet::data {
 
 [[nodiscard]] inline DatasetInfo camvid_info() {
   return {{"sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist"},
@@ -34,4 +34,4 @@ inline constexpr float camvid_class_weights[11] = {0.2595f, 0.1826f, 4.5640f, 0.
   return {folder, folder + "annot", camvid_info()};
 }
 
-}  // namespace segnet
+}  // namespace segnet::data

@@ -7,7 +7,7 @@
 
 #include "segnet/data/sample.hpp"
 
-namespace segnet {
+namespace segnet::data {
 
 /// Pixels and images of each class, counted over label maps.
 struct LabelCounts {
@@ -73,4 +73,4 @@ enum class Frequency {
   return weights;
 }
 
-}  // namespace segnet
+}  // namespace segnet::data

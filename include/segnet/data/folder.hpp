@@ -13,7 +13,7 @@
 #include "segnet/io/image.hpp"
 #include "segnet/io/label_map.hpp"
 
-namespace segnet {
+namespace segnet::data {
 
 struct FolderOptions {
   std::string image_suffix = {}, mask_suffix = {};  ///< cut off the stems before they are compared: "_leftImg8bit" and "_gtFine_labelIds"
@@ -150,4 +150,4 @@ class FolderPairs {
   return info;
 }
 
-}  // namespace segnet
+}  // namespace segnet::data

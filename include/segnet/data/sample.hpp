@@ -10,7 +10,7 @@
 #include "segnet/core/tensor.hpp"
 #include "segnet/io/label_map.hpp"
 
-namespace segnet {
+namespace segnet::data {
 
 /// A picture and what is where in it.
 struct Sample {
@@ -107,4 +107,4 @@ class Subset {
   std::vector<index_t> indices_;
 };
 
-}  // namespace segnet
+}  // namespace segnet::data

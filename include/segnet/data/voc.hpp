@@ -3,7 +3,7 @@
 
 #include "segnet/data/folder.hpp"
 
-namespace segnet {
+namespace segnet::data {
 
 [[nodiscard]] inline DatasetInfo voc_info() {
   DatasetInfo info{
@@ -37,4 +37,4 @@ struct VocOptions {
   return {std::move(pairs), voc_info()};
 }
 
-}  // namespace segnet
+}  // namespace segnet::data
