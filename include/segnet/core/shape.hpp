@@ -23,8 +23,9 @@ class Shape {
   }
 
   SEGNET_HOST_DEVICE int rank() const { return rank_; }
-  SEGNET_HOST_DEVICE index_t operator[](int i) const { return sizes_[i < 0 ? i + rank_ : i]; }  ///< -1 is the last one
-  SEGNET_HOST_DEVICE index_t& operator[](int i) { return sizes_[i < 0 ? i + rank_ : i]; }
+  // The mask changes no valid index: it shows the compiler that none leaves the array.
+  SEGNET_HOST_DEVICE index_t operator[](int i) const { return sizes_[(i < 0 ? i + rank_ : i) & (max_rank - 1)]; }  ///< -1 is the last one
+  SEGNET_HOST_DEVICE index_t& operator[](int i) { return sizes_[(i < 0 ? i + rank_ : i) & (max_rank - 1)]; }
 
   /// Number of elements: the product of the sizes.
   SEGNET_HOST_DEVICE index_t numel() const {

@@ -180,7 +180,8 @@ template <class T, class D = Cpu>
 template <class T, class D = Cpu>
 [[nodiscard]] Tensor<T, D> arange(index_t n) {
   Tensor<T, D> t({n});
-  for (index_t i = 0; i < n; ++i) t.data()[i] = static_cast<T>(i);
+  T* values = t.data();
+  for (index_t i = 0; i < n; ++i) values[i] = static_cast<T>(i);
   return t;
 }
 

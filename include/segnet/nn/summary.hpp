@@ -28,7 +28,7 @@ struct Summary {
 /// 1234567 -> "1,234,567"
 [[nodiscard]] inline std::string grouped(index_t n) {
   std::string s = std::to_string(n);
-  for (int i = static_cast<int>(s.size()) - 3; i > (n < 0 ? 1 : 0); i -= 3) s.insert(static_cast<std::size_t>(i), ",");
+  for (int i = static_cast<int>(s.size()) - 3; i > (n < 0 ? 1 : 0); i -= 3) s.insert(static_cast<std::size_t>(i), 1, ',');
   return s;
 }
 
