@@ -9,7 +9,8 @@
 namespace segnet::kernels {
 
 // Each formula has value(x, t, w, p) and slope(x, t, w, p) = d value / d x; w and p are the element's weight and positive weight,
-// which only the binary cross entropy uses. No branches: these loops run in vectors.
+// which only the binary cross entropy uses. One that is no function of x - t has target_slope = d value / d t, too. No branches:
+// these loops run in vectors.
 
 template <class T>
 struct MeanSquaredError {
@@ -64,6 +65,7 @@ struct BinaryCrossEntropy {
     return w * ((T(1) - t) * x + (T(1) + (p - T(1)) * t) * math::softplus(-x));
   }
   SEGNET_INLINE SEGNET_HOST_DEVICE T slope(T x, T t, T w, T p) const { return w * ((T(1) + (p - T(1)) * t) * math::sigmoid(x) - p * t); }
+  SEGNET_INLINE SEGNET_HOST_DEVICE T target_slope(T x, T, T w, T p) const { return w * ((p - T(1)) * math::softplus(-x) - x); }
 };
 
 /// a_t q^gamma bce with q = 1 - p_t: the probability given to the wrong side; a_t = alpha t + (1 - alpha)(1 - t), or 1 for alpha < 0.
@@ -150,11 +152,20 @@ template <class T, class Formula>
   return sum;
 }
 
-/// dx = g slope(x, t), with g = dy[i], or `g_all` where dy is null. With `to_target`, its negative: the gradient of a function of x - t.
-template <class T, class Formula>
+namespace detail {
+/// d value / d t if to_target, d value / d x otherwise.
+template <bool to_target, class T, class Formula>
+SEGNET_INLINE T loss_slope(const Formula& formula, T x, T t, T w, T p) {
+  if constexpr (!to_target) return formula.slope(x, t, w, p);
+  else if constexpr (requires { formula.target_slope(x, t, w, p); }) return formula.target_slope(x, t, w, p);
+  else return -formula.slope(x, t, w, p);
+}
+}  // namespace detail
+
+/// dx = g * the slope of the loss in x (in t, if to_target), with g = dy[i], or `g_all` where dy is null.
+template <bool to_target, class T, class Formula>
 void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t, const Repeated<T>& weight, const Repeated<T>& positive,
-                         ConstView<T> dy, T g_all, bool to_target, View<T> dx) {
-  const T sign = to_target ? T(-1) : T(1);
+                         ConstView<T> dy, T g_all, View<T> dx) {
   parallel_for(dx.size(), detail::loss_chunk, [&](index_t begin, index_t end) {
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
       detail::each_block(begin, end, weight, positive, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
@@ -163,11 +174,10 @@ void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t,
         if (dy) {
           const T* g = dy.data + i;
           SEGNET_SIMD
-          for (index_t j = 0; j < count; ++j) to[j] = sign * g[j] * formula.slope(xs[j], ts[j], w[j], p[j]);
+          for (index_t j = 0; j < count; ++j) to[j] = g[j] * detail::loss_slope<to_target>(formula, xs[j], ts[j], w[j], p[j]);
         } else {
-          const T g = sign * g_all;
           SEGNET_SIMD
-          for (index_t j = 0; j < count; ++j) to[j] = g * formula.slope(xs[j], ts[j], w[j], p[j]);
+          for (index_t j = 0; j < count; ++j) to[j] = g_all * detail::loss_slope<to_target>(formula, xs[j], ts[j], w[j], p[j]);
         }
       });
     });

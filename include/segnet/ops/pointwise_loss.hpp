@@ -35,7 +35,7 @@ struct SpreadWeight {
   Tensor<T, D> values;
 };
 
-/// `target_gradient`: the formula is a function of x - t, and the target receives its gradient too.
+/// `target_gradient`: the target receives its gradient too.
 template <class T, class D, class Formula>
 Tensor<T, D> pointwise_loss(const char* op, const Formula& formula, const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction,
                             bool target_gradient, const Tensor<T, D>& weight = {}, const Tensor<T, D>& positive_weight = {}) {
@@ -48,10 +48,12 @@ Tensor<T, D> pointwise_loss(const char* op, const Formula& formula, const Tensor
   const auto reduced = reduced_loss<T>(sum, reduction);
   if (!each) y.fill(reduced.value);
   const auto backward = [=, x = x.detach(), t = target.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    for (const std::size_t k : {0, 1})
-      if ((k == 0 || target_gradient) && grad.wanted(k))
-        kernels::pointwise_loss_grad(formula, x.view(), t.view(), w.repeated(), p.repeated(), each ? dy.view() : View<T, D>{},
-                                     each ? T(0) : dy.item() * reduced.slope, k == 1, grad[k].view());
+    const View<T, D> dys = each ? dy.view() : View<T, D>{};
+    const T g = each ? T(0) : dy.item() * reduced.slope;
+    if (grad.wanted(0))
+      kernels::pointwise_loss_grad<false>(formula, x.view(), t.view(), w.repeated(), p.repeated(), dys, g, grad[0].view());
+    if (target_gradient && grad.wanted(1))
+      kernels::pointwise_loss_grad<true>(formula, x.view(), t.view(), w.repeated(), p.repeated(), dys, g, grad[1].view());
   };
   return record(op, y, {x, target_gradient ? target : Tensor<T, D>{}}, backward);
 }
@@ -109,11 +111,11 @@ struct BinaryCrossEntropyOptions {
 ///
 /// @param x, target  the same shape   @return that shape (`none`) or a scalar; `mean` divides by the number of elements
 /// @throws  ShapeError: shapes differ, or a weight does not broadcast to x
-/// Gradient to the logits; target and weights are constants.
+/// Gradients to the logits and to the target; weights are constants.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> binary_cross_entropy_with_logits(const Tensor<T, D>& x, const Tensor<T, D>& target,
                                                             const BinaryCrossEntropyOptions<T, D>& options = {}) {
-  return detail::pointwise_loss("binary_cross_entropy_with_logits", kernels::BinaryCrossEntropy<T>{}, x, target, options.reduction, false,
+  return detail::pointwise_loss("binary_cross_entropy_with_logits", kernels::BinaryCrossEntropy<T>{}, x, target, options.reduction, true,
                                 options.weight, options.pos_weight);
 }
 
