@@ -1,0 +1,215 @@
+// Random changes of a training sample: scale, crop, flip, colours. Labels and instances always go where their pixels go.
+//
+// The steps and their order are those of the field: scale, crop, flip, photometric, normalise.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+
+#include "segnet/core/random.hpp"
+#include "segnet/data/sample.hpp"
+
+namespace segnet::data {
+
+/// Mean and standard deviation of each channel, in levels of 255.
+struct Normalization {
+  std::array<float, 3> mean{123.675f, 116.28f, 103.53f};  ///< of ImageNet, red green blue
+  std::array<float, 3> std{58.395f, 57.12f, 57.375f};
+  friend bool operator==(const Normalization&, const Normalization&) = default;
+};
+
+/// (image - mean) / std. @param image [H, W, 3] in [0, 255]   @return [H, W, 3]   @throws ShapeError
+[[nodiscard]] inline Tensor<float> normalized(const Tensor<std::uint8_t>& image, const Normalization& normalization = {}) {
+  if (image.rank() != 3 || image.dim(2) != 3) throw ShapeError("data::normalized", "image", "[H, W, 3]", image.shape());
+  Tensor<float> y(image.shape());
+  for (index_t i = 0; i < image.numel(); ++i) {
+    const auto c = static_cast<std::size_t>(i % 3);
+    y.data()[i] = (static_cast<float>(image.data()[i]) - normalization.mean[c]) / normalization.std[c];
+  }
+  return y;
+}
+
+/// Left becomes right.
+[[nodiscard]] inline Sample flipped(const Sample& sample) {
+  const auto flip = [](const auto& map) {
+    auto y = map;
+    if (!map) return y;
+    y = map.clone();
+    const index_t height = map.dim(0), width = map.dim(1), channels = map.numel() / std::max<index_t>(height * width, 1);
+    for (index_t i = 0; i < height * width; ++i)
+      std::copy_n(map.data() + (i / width * width + width - 1 - i % width) * channels, channels, y.data() + i * channels);
+    return y;
+  };
+  return {flip(sample.image), flip(sample.label), flip(sample.instance), sample.name};
+}
+
+/// To height x width: the image bilinearly, labels and instances by the nearest pixel. Pixel centres are at half numbers
+/// (align_corners = false), nothing is smoothed before it is made smaller. @throws ValueError for an empty size
+[[nodiscard]] inline Sample resized(const Sample& sample, index_t height, index_t width) {
+  const index_t h = sample.image.dim(0), w = sample.image.dim(1);
+  if (height < 1 || width < 1 || h < 1 || w < 1)
+    throw ValueError("data::resized", "size", "at least 1 x 1 pixels", concat(h, " x ", w, " to ", height, " x ", width));
+  struct Tap {
+    index_t low, high, nearest;
+    float share;  // of high
+  };
+  const auto taps = [](index_t from, index_t to) {
+    std::vector<Tap> all(static_cast<std::size_t>(to));
+    const double step = static_cast<double>(from) / static_cast<double>(to);
+    for (index_t i = 0; i < to; ++i) {
+      const double centre = (static_cast<double>(i) + 0.5) * step, x = std::clamp(centre - 0.5, 0.0, static_cast<double>(from - 1));
+      const auto low = static_cast<index_t>(x);
+      all[static_cast<std::size_t>(i)] = {low, std::min(low + 1, from - 1), std::min(static_cast<index_t>(centre), from - 1),
+                                          static_cast<float>(x - static_cast<double>(low))};
+    }
+    return all;
+  };
+  const std::vector<Tap> rows = taps(h, height), columns = taps(w, width);
+  Sample result{Tensor<std::uint8_t>({height, width, 3}), {}, {}, sample.name};
+  std::uint8_t* out = result.image.data();
+  for (const Tap& y : rows) {
+    const std::uint8_t *upper = sample.image.data() + y.low * w * 3, *lower = sample.image.data() + y.high * w * 3;
+    for (const Tap& x : columns)
+      for (index_t c = 0; c < 3; ++c) {
+        const float a = upper[x.low * 3 + c], b = upper[x.high * 3 + c], d = lower[x.low * 3 + c], e = lower[x.high * 3 + c];
+        const float top = a + x.share * (b - a), bottom = d + x.share * (e - d);
+        *out++ = static_cast<std::uint8_t>(top + y.share * (bottom - top) + 0.5f);
+      }
+  }
+  const auto nearest = [&](const Tensor<std::int32_t>& map) {
+    if (!map) return Tensor<std::int32_t>();
+    Tensor<std::int32_t> y({height, width});
+    std::int32_t* to = y.data();
+    for (const Tap& row : rows)
+      for (const Tap& column : columns) *to++ = map.data()[row.nearest * w + column.nearest];
+    return y;
+  };
+  result.label = nearest(sample.label);
+  result.instance = nearest(sample.instance);
+  return result;
+}
+
+/// The part of height x width pixels whose upper left corner is pixel (top, left). Outside of the sample it is `colour`, labels are
+/// `ignore_index`, instances 0; top and left may be negative.
+[[nodiscard]] inline Sample cropped(const Sample& sample, index_t top, index_t left, index_t height, index_t width,
+                                    std::int32_t ignore_index, const Rgb& colour) {
+  const index_t h = sample.image.dim(0), w = sample.image.dim(1);
+  const index_t x0 = std::clamp<index_t>(-left, 0, width), x1 = std::clamp<index_t>(w - left, x0, width);  // columns that lie in the sample
+  const auto copy = [&](const auto& map, auto& y, index_t channels) {
+    for (index_t row = std::max<index_t>(0, -top); row < std::min(height, h - top); ++row)
+      std::copy_n(map.data() + ((top + row) * w + left + x0) * channels, (x1 - x0) * channels, y.data() + (row * width + x0) * channels);
+  };
+  Sample result{Tensor<std::uint8_t>({height, width, 3}), {}, {}, sample.name};
+  for (index_t i = 0; i < height * width; ++i) std::copy_n(colour.data(), 3, result.image.data() + 3 * i);
+  copy(sample.image, result.image, 3);
+  if (sample.label) {
+    result.label = full<std::int32_t>({height, width}, ignore_index);
+    copy(sample.label, result.label, 1);
+  }
+  if (sample.instance) {
+    result.instance = zeros<std::int32_t>({height, width});
+    copy(sample.instance, result.instance, 1);
+  }
+  return result;
+}
+
+/// How far colours may change; 0 leaves them alone.
+struct ColourJitter {
+  float brightness = 0;  ///< levels of 255 added, at most, either way; the field uses 32
+  float contrast = 0;    ///< factor in [1 - contrast, 1 + contrast]; 0.5
+  float saturation = 0;  ///< factor in [1 - saturation, 1 + saturation]; 0.5
+  float hue = 0;         ///< degrees turned, at most, either way; 36
+
+  /// The values of the field's photometric distortion (SSD, arXiv:1512.02325), times `strength`.
+  [[nodiscard]] static ColourJitter usual(float strength = 1) { return {32 * strength, 0.5f * strength, 0.5f * strength, 36 * strength}; }
+};
+
+/// Each change with probability 1/2, in the order brightness, contrast, saturation, hue, with contrast last instead of second every
+/// other time; levels are cut to [0, 255] after each. The image is changed in place.
+inline void jitter_colours(const Tensor<std::uint8_t>& image, const ColourJitter& jitter, Generator& random) {
+  const auto change = [&](float most) {  // 0 when it is not this one's turn; two numbers are drawn in any case
+    const bool now = random.uniform() < 0.5;
+    const auto amount = static_cast<float>(random.uniform(-most, most));
+    return now ? amount : 0;
+  };
+  const bool contrast_last = random.uniform() < 0.5;
+  const float brightness = change(jitter.brightness), contrast = 1 + change(jitter.contrast), saturation = 1 + change(jitter.saturation);
+  const float turn = change(jitter.hue) / 60;  // in sixths
+  const auto cut = [](float level) { return std::clamp(level, 0.0f, 255.0f); };
+  const index_t pixels = image.numel() / 3;
+  std::uint8_t* p = image.data();
+  for (index_t i = 0; i < pixels; ++i, p += 3) {
+    float c[3];
+    for (int k = 0; k < 3; ++k) {
+      c[k] = cut(p[k] + brightness);
+      if (!contrast_last) c[k] = cut(c[k] * contrast);
+    }
+    if (saturation != 1 || turn != 0) {
+      const float value = std::max({c[0], c[1], c[2]}), least = std::min({c[0], c[1], c[2]}), chroma = value - least;
+      if (chroma > 0) {
+        float hue = c[0] == value ? (c[1] - c[2]) / chroma : c[1] == value ? 2 + (c[2] - c[0]) / chroma : 4 + (c[0] - c[1]) / chroma;
+        hue += turn + 6;
+        const float new_chroma = std::min(chroma * saturation, value);  // saturation = chroma / value, at most 1
+        for (int k = 0; k < 3; ++k) {
+          const float position = std::fmod(hue + static_cast<float>(k == 0 ? 5 : k == 1 ? 3 : 1), 6.0f);
+          c[k] = value - new_chroma * std::clamp(std::min(position, 4 - position), 0.0f, 1.0f);
+        }
+      }
+    }
+    for (int k = 0; k < 3; ++k) p[k] = static_cast<std::uint8_t>((contrast_last ? cut(c[k] * contrast) : c[k]) + 0.5f);
+  }
+}
+
+/// What happens to a training sample, in this order. The default only normalises.
+struct Augmentation {
+  double min_scale = 1, max_scale = 1;      ///< factor of height and width, uniform between; the field uses 0.5 to 2
+  index_t crop_height = 0, crop_width = 0;  ///< 0: no crop
+  bool pad = true;                          ///< a crop may be larger than the image: mean colour, ignored label, image anywhere within
+  double flip = 0;                          ///< probability of left-right
+  ColourJitter colours = {};
+  Normalization normalization = {};
+  std::int32_t ignore_index = 255;  ///< label of padding
+};
+
+/// A sample as networks take it.
+struct Example {
+  Tensor<float> image;            ///< [H, W, 3], normalised
+  Tensor<std::int32_t> label;     ///< [H, W]
+  Tensor<std::int32_t> instance;  ///< [H, W] or undefined
+  std::string name;
+};
+
+/// `sample` changed at random: the same numbers are drawn from `random` for every sample, whatever its size.
+/// @throws ValueError naming both sizes when a crop is larger than the (scaled) image and `pad` is off
+[[nodiscard]] inline Example augmented(Sample sample, const Augmentation& augmentation, Generator& random) {
+  const Augmentation& a = augmentation;
+  const double scale = random.uniform(a.min_scale, a.max_scale), down = random.uniform(), right = random.uniform();
+  const bool flip = random.uniform() < a.flip;
+  if (scale != 1) {
+    const auto times = [&](index_t n) { return std::max<index_t>(1, static_cast<index_t>(std::lround(scale * static_cast<double>(n)))); };
+    sample = resized(sample, times(sample.image.dim(0)), times(sample.image.dim(1)));
+  }
+  if (a.crop_height > 0 || a.crop_width > 0) {
+    const index_t h = sample.image.dim(0), w = sample.image.dim(1);
+    const index_t height = a.crop_height > 0 ? a.crop_height : h, width = a.crop_width > 0 ? a.crop_width : w;
+    if (!a.pad && (height > h || width > w))
+      throw ValueError("data::augmented", "crop", concat("at most the image, ", h, " x ", w, " (height x width), without padding"),
+                       concat(height, " x ", width));
+    const auto offset = [](double u, index_t room) {  // uniform in 0 ... room, or room ... 0 when the image lies within the crop
+      return room >= 0 ? static_cast<index_t>(u * static_cast<double>(room + 1)) : -static_cast<index_t>(u * static_cast<double>(1 - room));
+    };
+    Rgb mean;
+    for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<std::uint8_t>(std::clamp(a.normalization.mean[c] + 0.5f, 0.0f, 255.0f));
+    sample = cropped(sample, offset(down, h - height), offset(right, w - width), height, width, a.ignore_index, mean);
+  }
+  if (flip) sample = flipped(sample);
+  if (a.colours.brightness != 0 || a.colours.contrast != 0 || a.colours.saturation != 0 || a.colours.hue != 0) {
+    sample.image = sample.image.clone();  // somebody else may hold it
+    jitter_colours(sample.image, a.colours, random);
+  }
+  return {normalized(sample.image, a.normalization), sample.label, sample.instance, sample.name};
+}
+
+}  // namespace segnet::data

@@ -1,0 +1,212 @@
+#include "segnet/data/augment.hpp"
+
+#include "support/files.hpp"
+
+using namespace segnet;
+using namespace segnet::data;
+using namespace segnet::testing;
+
+namespace {
+using Bytes = Tensor<std::uint8_t>;
+using Labels = Tensor<std::int32_t>;
+
+/// A sample whose image says what its labels are: red is the label, green the instance, blue 7.
+Sample coded(index_t height, index_t width, int classes = 200) {
+  Sample s{Bytes({height, width, 3}), Labels({height, width}), Labels({height, width}), "coded"};
+  for (index_t i = 0; i < height * width; ++i) {
+    s.label.data()[i] = static_cast<std::int32_t>(segnet::testing::random().below(classes));
+    s.instance.data()[i] = static_cast<std::int32_t>(segnet::testing::random().below(classes));
+    s.image.data()[3 * i] = static_cast<std::uint8_t>(s.label.data()[i]);
+    s.image.data()[3 * i + 1] = static_cast<std::uint8_t>(s.instance.data()[i]);
+    s.image.data()[3 * i + 2] = 7;
+  }
+  return s;
+}
+
+const Normalization RAW{{0, 0, 0}, {1, 1, 1}};
+}  // namespace
+
+TEST_CASE("normalized: (x - mean) / std per channel") {
+  const Bytes image({1, 2, 3}, {124, 116, 104, 0, 255, 255});
+  const Tensor<float> y = normalized(image);
+  CHECK(y.at(0, 0, 0) == doctest::Approx((124 - 123.675) / 58.395));
+  CHECK(y.at(0, 1, 1) == doctest::Approx((255 - 116.28) / 57.12));
+  CHECK(y.at(0, 1, 2) == doctest::Approx((255 - 103.53) / 57.375));
+  CHECK_THROWS_AS((void)normalized(Bytes({2, 3})), ShapeError);
+}
+
+TEST_CASE("flipped: columns in reverse, all three maps, twice is nothing") {
+  const Sample s = coded(3, 5);
+  const Sample f = flipped(s);
+  for (index_t y = 0; y < 3; ++y)
+    for (index_t x = 0; x < 5; ++x) {
+      CHECK(f.label.at(y, x) == s.label.at(y, 4 - x));
+      CHECK(f.image.at(y, x, 0) == f.label.at(y, x));
+      CHECK(f.image.at(y, x, 1) == f.instance.at(y, x));
+      CHECK(f.image.at(y, x, 2) == 7);
+    }
+  CHECK(equal(flipped(f).image, s.image));
+  CHECK_FALSE(flipped({s.image, {}, {}, ""}).label);
+}
+
+TEST_CASE("resized: bilinear images, nearest labels, centres at half numbers") {
+  const Sample s = coded(4, 6);
+  CHECK(equal(resized(s, 4, 6).image, s.image));
+  CHECK(equal(resized(s, 4, 6).label, s.label));
+  // Doubled: a quarter of the neighbour, as torch.nn.functional.interpolate(mode="bilinear", align_corners=False) gives.
+  const Sample line{Bytes({1, 2, 3}, {0, 40, 80, 100, 140, 180}), Labels({1, 2}, {3, 9}), {}, "line"};
+  const Sample twice = resized(line, 1, 4);
+  CHECK(equal(twice.image, Bytes({1, 4, 3}, {0, 40, 80, 25, 65, 105, 75, 115, 155, 100, 140, 180})));
+  CHECK(equal(twice.label, Labels({1, 4}, {3, 3, 9, 9})));
+  CHECK_FALSE(twice.instance);
+  // Halved: the mean of the two middle rows and columns for images; labels are among those that were there.
+  const Sample half = resized(s, 2, 3);
+  for (index_t y = 0; y < 2; ++y)
+    for (index_t x = 0; x < 3; ++x) {
+      const int sum = s.image.at(2 * y, 2 * x, 0) + s.image.at(2 * y, 2 * x + 1, 0) + s.image.at(2 * y + 1, 2 * x, 0) +
+                      s.image.at(2 * y + 1, 2 * x + 1, 0);
+      CHECK(half.image.at(y, x, 0) == (sum + 2) / 4);
+      CHECK(half.label.at(y, x) == s.label.at(2 * y + 1, 2 * x + 1));
+      CHECK(half.instance.at(y, x) == s.instance.at(2 * y + 1, 2 * x + 1));
+    }
+  CHECK(contains(error_text<ValueError>([&] { (void)resized(s, 0, 3); }), "4 x 6 to 0 x 3"));
+}
+
+TEST_CASE("resized: labels follow the image at any factor") {
+  // Broad vertical bars, all values the same within a bar: away from its borders, the image must show the label.
+  Sample s{Bytes({8, 40, 3}), Labels({8, 40}), {}, "bars"};
+  for (index_t i = 0; i < 320; ++i) {
+    s.label.data()[i] = static_cast<std::int32_t>(i % 40 / 8);
+    for (index_t c = 0; c < 3; ++c) s.image.data()[3 * i + c] = static_cast<std::uint8_t>(50 * (i % 40 / 8));
+  }
+  for (const index_t width : {13, 20, 39, 41, 57, 80, 133}) {
+    const Sample r = resized(s, 5, width);
+    for (index_t x = 0; x < width; ++x) {
+      const int shown = r.image.at(2, x, 0);
+      INFO("width ", width, " column ", x, ": level ", shown, ", label ", r.label.at(2, x));
+      CHECK(std::abs(shown - 50 * r.label.at(2, x)) <= 25);
+    }
+  }
+}
+
+TEST_CASE("cropped: inside, across borders, outside") {
+  const Sample s = coded(4, 5);
+  const Rgb grey{9, 8, 6};
+  for (index_t top : {-6, -2, 0, 1, 3, 5})
+    for (index_t left : {-7, -1, 0, 2, 4, 6})
+      for (const Shape& size : {Shape{3, 3}, Shape{1, 7}, Shape{8, 2}}) {
+        INFO("top ", top, " left ", left, " size ", size);
+        const Sample c = cropped(s, top, left, size[0], size[1], 255, grey);
+        REQUIRE(c.image.shape() == Shape{size[0], size[1], 3});
+        for (index_t y = 0; y < size[0]; ++y)
+          for (index_t x = 0; x < size[1]; ++x) {
+            const bool inside = top + y >= 0 && top + y < 4 && left + x >= 0 && left + x < 5;
+            REQUIRE(c.label.at(y, x) == (inside ? s.label.at(top + y, left + x) : 255));
+            REQUIRE(c.instance.at(y, x) == (inside ? s.instance.at(top + y, left + x) : 0));
+            for (index_t k = 0; k < 3; ++k)
+              REQUIRE(c.image.at(y, x, k) == (inside ? s.image.at(top + y, left + x, k) : grey[static_cast<std::size_t>(k)]));
+          }
+      }
+}
+
+TEST_CASE("augmented: geometry moves labels with pixels") {
+  for (int round = 0; round < 40; ++round) {
+    const Sample s = coded(9, 13);
+    Augmentation a{.crop_height = 6, .crop_width = 17, .flip = 0.5};
+    a.normalization = RAW;
+    a.ignore_index = 11;
+    Generator random{static_cast<std::uint64_t>(round), 0}, again = random;
+    const Example e = augmented(s, a, random);
+    REQUIRE(e.image.shape() == Shape{6, 17, 3});
+    int padding = 0;
+    for (index_t y = 0; y < 6; ++y)
+      for (index_t x = 0; x < 17; ++x) {
+        if (e.image.at(y, x, 2) == 7) {
+          REQUIRE(e.image.at(y, x, 0) == static_cast<float>(e.label.at(y, x)));
+          REQUIRE(e.image.at(y, x, 1) == static_cast<float>(e.instance.at(y, x)));
+        } else {
+          REQUIRE(e.label.at(y, x) == 11);
+          REQUIRE(e.image.at(y, x, 0) == 0);  // the mean colour
+          ++padding;
+        }
+      }
+    CHECK(padding == 6 * 4);  // 13 of 17 columns are the image, all rows are inside it
+    const Example same = augmented(s, a, again);
+    CHECK(equal(same.image, e.image));
+    CHECK(equal(same.label, e.label));
+  }
+}
+
+TEST_CASE("augmented: scale range, probability of flips, where crops lie") {
+  const Sample s = coded(10, 20);
+  Generator random{segnet::testing::run_seed(), 0};
+  Augmentation scale{.min_scale = 0.5, .max_scale = 2};
+  index_t least = 100, most = 0;
+  for (int i = 0; i < 300; ++i) {
+    const index_t width = augmented(s, scale, random).image.dim(1);
+    least = std::min(least, width), most = std::max(most, width);
+  }
+  CHECK(least >= 10);
+  CHECK(least <= 12);
+  CHECK(most <= 40);
+  CHECK(most >= 38);
+
+  int flips = 0, first[3] = {};
+  for (int i = 0; i < 600; ++i) flips += equal(augmented(s, {.flip = 0.25}, random).label, s.label) ? 0 : 1;
+  CHECK(flips > 90);
+  CHECK(flips < 210);
+  for (int i = 0; i < 600; ++i) {
+    const Example e = augmented(s, {.crop_height = 8, .crop_width = 20}, random);
+    for (index_t top = 0; top < 3; ++top) first[top] += equal(e.label, cropped(s, top, 0, 8, 20, 0, {}).label);
+  }
+  CHECK(first[0] + first[1] + first[2] == 600);
+  for (int count : first) CHECK(count > 120);
+
+  CHECK(contains(error_text<ValueError>([&] { (void)augmented(s, {.crop_height = 8, .crop_width = 21, .pad = false}, random); }),
+                 "expected at most the image, 10 x 20 (height x width), without padding, got 8 x 21"));
+  CHECK_NOTHROW((void)augmented(s, {.crop_height = 10, .crop_width = 20, .pad = false}, random));
+}
+
+TEST_CASE("jitter_colours: ranges, and what must not change") {
+  Generator random{segnet::testing::run_seed(), 0};
+  const Bytes image = integers<std::uint8_t>({6, 6, 3}, 0, 255);
+  const Bytes none = image.clone();
+  for (int i = 0; i < 20; ++i) jitter_colours(none, {}, random);
+  CHECK(equal(none, image));
+
+  int changed = 0;
+  for (int i = 0; i < 200; ++i) {
+    const Bytes bright = full<std::uint8_t>({1, 1, 3}, 100);
+    jitter_colours(bright, {.brightness = 32}, random);
+    CHECK(std::abs(bright.data()[0] - 100) <= 32);
+    changed += bright.data()[0] != 100;
+
+    Bytes grey = full<std::uint8_t>({1, 1, 3}, 100);  // grey has no hue and no saturation
+    jitter_colours(grey, {.saturation = 0.5f, .hue = 36}, random);
+    CHECK(equal(grey, full<std::uint8_t>({1, 1, 3}, 100)));
+    jitter_colours(grey, {.contrast = 0.5f}, random);
+    CHECK(grey.data()[0] >= 50);
+    CHECK(grey.data()[0] <= 150);
+
+    Bytes colour({1, 1, 3}, {200, 100, 50});  // hue and saturation keep the largest channel's level, the value of HSV
+    jitter_colours(colour, {.saturation = 0.5f, .hue = 36}, random);
+    CHECK(std::max({colour.data()[0], colour.data()[1], colour.data()[2]}) == 200);
+  }
+  CHECK(changed > 60);
+  CHECK(changed < 140);
+
+  // A third of a turn permutes the channels; found among many draws, as the angle is random.
+  bool turned = false;
+  for (int i = 0; i < 4000 && !turned; ++i) {
+    Bytes colour({1, 1, 3}, {200, 100, 50});
+    jitter_colours(colour, {.hue = 125}, random);
+    turned = max_difference(colour, Bytes({1, 1, 3}, {50, 200, 100})) <= 4;  // 0.04 of the draws come so close
+  }
+  CHECK(turned);
+
+  // `augmented` does not write into the sample's own image.
+  const Sample s = coded(4, 4);
+  const Bytes before = s.image.clone();
+  for (int i = 0; i < 10; ++i) (void)augmented(s, {.colours = ColourJitter::usual()}, random);
+  CHECK(equal(s.image, before));
+}
