@@ -32,7 +32,7 @@ void check_all_algorithms(ConvCase c) {
   for (const auto algorithm :
        {ConvAlgorithm::automatic, ConvAlgorithm::implicit_gemm, ConvAlgorithm::im2col_gemm, ConvAlgorithm::depthwise}) {
     if (algorithm == ConvAlgorithm::depthwise && (g.groups != g.C || g.groups != g.O)) continue;
-    CAPTURE(to_string(algorithm));
+    INFO(std::string(to_string(algorithm)));
     c.options.algorithm = algorithm;
     const Passes<T> actual = all_passes(x, w, b, dy, c.options);
     CHECK(equal(actual.y, expected.y));
@@ -84,7 +84,7 @@ TEST_CASE("conv2d: the same bits for any number of threads") {
   const int before = num_threads();
   for (ConvCase c : large_conv_cases())
     for (const auto algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::implicit_gemm, ConvAlgorithm::im2col_gemm}) {
-      INFO(describe(c), " ", to_string(algorithm));
+      INFO(describe(c), " ", std::string(to_string(algorithm)));
       c.options.algorithm = algorithm;
       const auto x = normal<float>(c.x), w = normal<float>(c.w), b = normal<float>({c.geometry.O}),
                  dy = normal<float>(c.geometry.y_shape());

@@ -43,7 +43,7 @@ TEST_CASE_TEMPLATE("conv_transpose2d: gradients are exact transposes, with a bia
   for (int i = 0; i < 100; ++i) {
     auto [c, options] = random_transpose_case();
     for (const auto algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::reference, ConvAlgorithm::im2col_gemm}) {
-      INFO(describe(c), " output_padding ", to_string(options.output_padding), " ", to_string(algorithm));
+      INFO(describe(c), " output_padding ", to_string(options.output_padding), " ", std::string(to_string(algorithm)));
       options.algorithm = algorithm;
       const auto x = integers<T>(c.geometry.y_shape(), -3, 3).requires_grad(), w = integers<T>(c.w, -3, 3).requires_grad(),
                  b = integers<T>({c.geometry.C}, -3, 3).requires_grad();

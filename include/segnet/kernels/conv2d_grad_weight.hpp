@@ -260,7 +260,8 @@ SEGNET_INLINE void sum_slots(const WeightPlan& plan, index_t group, index_t tile
     for (index_t slot = 1; slot < plan.slots; ++slot) sum += S::load(from + slot * plan.sum_size() + m * S::lanes);
     T* to = dw + (group * Og + tile * MR + m) * row + at;
     if (count >= S::lanes) S::at(to) = sum;
-    else S::store_partial(to, sum, count);
+    else
+      for (index_t i = 0; i < count; ++i) to[i] = sum[i];
   }
 }
 

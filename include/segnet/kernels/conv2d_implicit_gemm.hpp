@@ -139,12 +139,12 @@ struct Gather {
 /// The product of a gathered image with packed weights: panels of group i begin at b.data + i * group_stride.
 template <class T>
 void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups, index_t group_stride) {
-  const index_t height = tile_rows(current_isa()) * (b.narrow() ? 2 : 1);
+  const index_t height = b.tile_height();
   const index_t tiles = (gather.size() + height - 1) / height, panels = b.count();
   const bool merge = gather.merges();
   // A team is a few tiles whose pointers are computed once for all panels, and whose pixels stay in the cache meanwhile.
   const index_t pixels_bytes = height * gather.run * static_cast<index_t>(sizeof(T));
-  const index_t team = panels == 1 ? 1 : std::clamp<index_t>((1 << 19) / pixels_bytes, 4, 16);
+  const index_t team = std::clamp<index_t>((1 << 19) / pixels_bytes, 4, 16);
   const index_t teams = (tiles + team - 1) / team;
   // A task is as many teams as make up for starting it; where that leaves threads idle, it has a part of the panels instead.
   const double team_flops = 2.0 * static_cast<double>(team * height * b.depth) * static_cast<double>(b.columns);
@@ -167,19 +167,18 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
     PackedPanels<T> mine = b;
     mine.data += group * group_stride;
     if (mine.bias) mine.bias += group * PackedPanels<T>::rounded(b.columns);
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
-      constexpr Isa set = decltype(isa)::value;
-      const index_t end = std::min(tiles, (piece + 1) * grain * team);
-      Position at = gather.position(piece * grain * team * height);
-      for (index_t begin = piece * grain * team; begin < end; begin += team) {
-        const index_t count = std::min(team, end - begin);
+    const index_t end = std::min(tiles, (piece + 1) * grain * team);
+    Position at = gather.position(piece * grain * team * height);
+    for (index_t begin = piece * grain * team; begin < end; begin += team) {
+      const index_t count = std::min(team, end - begin);
+      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
         for (index_t t = 0; t < count; ++t)
-          list[t] = gather.template tile<set>(at, height, std::min(height, gather.size() - (begin + t) * height), group * gather.run,
-                                              group * b.columns, merge, rows + t * height * gather.taps(), outs + t * height);
-        if (mine.narrow()) multiply_tiles<set, true, 1>(list, count, mine, first, last, false);
-        else multiply_tiles<set, false, 1>(list, count, mine, first, last, false);
-      }
-    });
+          list[t] = gather.template tile<decltype(isa)::value>(at, height, std::min(height, gather.size() - (begin + t) * height),
+                                                               group * gather.run, group * b.columns, merge,
+                                                               rows + t * height * gather.taps(), outs + t * height);
+      });
+      multiply_tiles(list, count, mine, first, last, false);
+    }
   });
 }
 
@@ -225,7 +224,8 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> 
   for (index_t ki = 0; ki < g.kh; ++ki) gather.row.push_back(g.input_row(0, ki));
   for (index_t kj = 0; kj < g.kw; ++kj) gather.column.push_back(g.input_column(0, kj));
   gather.flatten();
-  multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Og}, g.groups, depth * rounded);
+  multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Og, Og <= PackedPanels<T>::lanes()}, g.groups,
+           depth * rounded);
 }
 
 /// dx = b + dy * w^T. See reference::conv2d_grad_input for the formula.
@@ -280,7 +280,8 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, C
         }
       }
     });
-    multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Cg}, g.groups, depth * rounded);
+    multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Cg, Cg <= PackedPanels<T>::lanes()}, g.groups,
+             depth * rounded);
   }
 }
 

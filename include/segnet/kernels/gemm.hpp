@@ -65,12 +65,8 @@ void gemm_team(const GemmPlan<T>& plan, index_t index, const Matrix<T>& a, index
     if (plan.transposed_a) pack_panel(a.data + k0 * a.stride + i0, a.stride, depth, valid, height, a_copy + t * depth * height);
     tiles[t] = {row, outs + t * height, 1, depth, valid};
   }
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
-    constexpr Isa set = decltype(isa)::value;
-    if (plan.transposed_a) multiply_tiles<set, false, tile_rows(set)>(tiles, count, panels, first, last, add);
-    else if (plan.narrow()) multiply_tiles<set, true, 1>(tiles, count, panels, first, last, add);
-    else multiply_tiles<set, false, 1>(tiles, count, panels, first, last, add);
-  });
+  if (plan.transposed_a) multiply_packed_tiles(tiles, count, panels, first, last, add);
+  else multiply_tiles(tiles, count, panels, first, last, add);
 }
 
 /// Panel `p` of the block of op(B) that begins at (k0, n0).
@@ -103,7 +99,7 @@ void gemm(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& 
   const Scratch<T> padded_bias(bias ? PackedPanels<T>::rounded(n) : 1);  // tiles read whole vectors
   if (bias) std::fill(std::copy_n(bias, n, padded_bias.data()), padded_bias.data() + PackedPanels<T>::rounded(n), T(0));
   detail::gemm_for_blocks(plan, [&](index_t n0, index_t columns, index_t k0, index_t depth) {
-    const PackedPanels<T> panels{scratch.b.data(), bias && k0 == 0 ? padded_bias.data() + n0 : nullptr, depth, columns};
+    const PackedPanels<T> panels{scratch.b.data(), bias && k0 == 0 ? padded_bias.data() + n0 : nullptr, depth, columns, plan.narrow()};
     parallel_for(panels.count(), std::max<index_t>(1, (1 << 14) / (panels.width() * depth + 1)), [&](index_t begin, index_t end) {
       for (index_t p = begin; p < end; ++p) detail::gemm_pack_panel(b, k0, n0, depth, columns, p, scratch.b.data());
     });
@@ -134,7 +130,7 @@ void gemm_batched(index_t batch, index_t m, index_t n, index_t k, const A& a, co
   parallel_workers(batch, [&](index_t i, int worker) {
     T* packed = scratch.b.data() + worker * plan.b_size();
     detail::gemm_for_blocks(plan, [&](index_t n0, index_t columns, index_t k0, index_t depth) {
-      const PackedPanels<T> panels{packed, nullptr, depth, columns};
+      const PackedPanels<T> panels{packed, nullptr, depth, columns, plan.narrow()};
       for (index_t p = 0; p < panels.count(); ++p) detail::gemm_pack_panel(b(i), k0, n0, depth, columns, p, packed);
       for (index_t t = 0; t < plan.teams(); ++t)
         detail::gemm_team(plan, t, a(i), k0, panels, 0, panels.count(), c(i) + n0, c_stride, k0 > 0,

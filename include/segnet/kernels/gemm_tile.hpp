@@ -44,13 +44,13 @@ struct PackedPanels {
   const T* data;
   const T* bias;  ///< [columns rounded up], or nullptr
   index_t depth, columns;
+  bool narrow;  ///< tiles are one vector wide and twice as high; only where one vector holds all columns
 
   static index_t lanes() { return vector_bytes(current_isa()) / static_cast<index_t>(sizeof(T)); }
   static index_t width() { return 2 * lanes(); }
   static index_t rounded(index_t columns) { return (columns + lanes() - 1) / lanes() * lanes(); }
   index_t count() const { return (columns + width() - 1) / width(); }
-  /// One vector is enough for all columns: the tile may be twice as high.
-  bool narrow() const { return columns <= lanes(); }
+  index_t tile_height() const { return tile_rows(current_isa()) * (narrow ? 2 : 1); }
 };
 
 /// to[k * width + j] = b[k * stride + j], zero from `columns` on.
@@ -99,6 +99,26 @@ SEGNET_INLINE void accumulate_tile(typename Simd<T, isa>::Vector (&acc)[MR][NV],
   }
 }
 
+/// Writes rows of a finished tile that need care: fewer than all of them, fewer columns than vectors hold, or a sum to be added to.
+template <Isa isa, int NV, class T>
+SEGNET_INLINE void store_rows(const Tile<T>& tile, const T* result, index_t column, index_t columns, bool add) {
+  using S = Simd<T, isa>;
+  // Where rows lie one behind the other, a whole vector may run over into the next ones, which are written after it.
+  const bool dense = !add && tile.out[tile.valid - 1] - tile.out[0] == (tile.valid - 1) * columns;
+  for (index_t m = 0; m < tile.valid; ++m)
+    for (index_t n = 0; n < NV; ++n, result += S::lanes) {
+      T* to = tile.out[m] + column + n * S::lanes;
+      const index_t left = columns - n * S::lanes;
+      if (left >= S::lanes || (dense && left > 0 && (tile.valid - 1 - m) * columns >= S::lanes - left)) {
+        S::at(to) = add ? S::load(to) + S::load(result) : S::load(result);
+      } else if (add) {
+        for (index_t j = 0; j < left; ++j) to[j] += result[j];
+      } else if (left > 0) {
+        S::store_partial(to, result, left);
+      }
+    }
+}
+
 /// One tile: out[m][j] = bias[j] + sum_k rows[m][k] * panel[k][j] for j < columns, or added to what is there.
 template <Isa isa, int MR, int NV, int step, class T>
 SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* panel, const T* bias, index_t column, index_t columns, bool add) {
@@ -109,43 +129,52 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* panel, const T* b
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
   accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, panel);
-  // Where rows lie one behind the other, a whole vector may run over into the next ones, which are written after it.
-  const bool dense = !add && tile.out[tile.valid - 1] - tile.out[0] == (tile.valid - 1) * columns;
-  SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
-    if (m >= tile.valid) return;
-    T* out = tile.out[m] + column;
-    SEGNET_UNROLL for (int n = 0; n < NV; ++n) {
-      const index_t left = columns - n * S::lanes;
-      if (left >= S::lanes) {
-        S::at(out + n * S::lanes) = add ? S::load(out + n * S::lanes) + acc[m][n] : acc[m][n];
-      } else if (dense && left > 0 && (tile.valid - 1 - m) * columns >= S::lanes - left) {
-        S::at(out + n * S::lanes) = acc[m][n];
-      } else if (left > 0) {
-        typename S::Vector sum = acc[m][n];
-        if (add)
-          for (index_t j = 0; j < left; ++j) sum[j] += out[n * S::lanes + j];
-        S::store_partial(out + n * S::lanes, sum, left);
-      }
+  if (tile.valid == MR && columns >= NV * S::lanes && !add) {
+    SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
+      T* to = tile.out[m] + column;
+      SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(to + n * S::lanes) = acc[m][n];
     }
+  } else {
+    T result[MR * NV * S::lanes];
+    SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) S::at(result + i * S::lanes) = acc[i / NV][i % NV];
+    store_rows<isa, NV>(tile, result, column, columns, add);
   }
 }
 
 /// Tiles of MR rows times panels [first, last). Tiles run inside, so that a panel stays in the cache.
-template <Isa isa, bool narrow, int step, class T>
-SEGNET_INLINE void multiply_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
-  constexpr int MR = narrow ? 2 * tile_rows(isa) : tile_rows(isa);
+template <Isa isa, int MR, int step, class T>
+SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
   constexpr index_t lanes = Simd<T, isa>::lanes, width = 2 * lanes;
   for (index_t p = first; p < last; ++p) {
     const index_t column = p * width, columns = std::min(width, b.columns - column);
     const T* panel = b.data + column * b.depth;
     const T* bias = b.bias ? b.bias + column : nullptr;
-    if constexpr (!narrow)
+    if constexpr (MR == tile_rows(isa))
       if (columns > lanes) {
         for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 2, step>(tiles[t], panel, bias, column, columns, add);
         continue;
       }
     for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 1, step>(tiles[t], panel, bias, column, columns, add);
   }
+}
+
+/// Tiles of b.tile_height() rows, read in place, times panels [first, last) of b.
+template <class T>
+void multiply_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
+  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    constexpr Isa set = decltype(isa)::value;
+    if (b.narrow) multiply_panels<set, 2 * tile_rows(set), 1>(tiles, count, b, first, last, add);
+    else multiply_panels<set, tile_rows(set), 1>(tiles, count, b, first, last, add);
+  });
+}
+
+/// Tiles of tile_rows whose rows were packed side by side: element k of row m is at rows[m] + k * tile_rows.
+template <class T>
+void multiply_packed_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
+  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    constexpr Isa set = decltype(isa)::value;
+    multiply_panels<set, tile_rows(set), tile_rows(set)>(tiles, count, b, first, last, add);
+  });
 }
 
 }  // namespace segnet::kernels

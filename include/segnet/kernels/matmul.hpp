@@ -49,7 +49,10 @@ struct MatmulGeometry {
   g.n = b.rank() == 1 ? 1 : b[g.transpose_b ? -2 : -1];
   const index_t rows_of_b = b.rank() == 1 ? b[0] : b[g.transpose_b ? -1 : -2];
   if (rows_of_b != g.k)
-    throw ShapeError(op, "b", concat(b.rank() == 1 ? "a vector of " : g.transpose_b ? "rows of " : "columns of ", g.k, " for a ", a), b);
+    throw ShapeError(
+        op, "b",
+        concat(b.rank() == 1 ? "[" : "[..., ", g.transpose_b ? "n, " : "", g.k, b.rank() > 1 && !g.transpose_b ? ", n" : "", "] for a ", a),
+        b);
 
   const int a_stack = std::max(a.rank() - 2, 0), b_stack = std::max(b.rank() - 2, 0), rank = std::max(a_stack, b_stack);
   for (int d = 0; d < rank; ++d) {

@@ -18,11 +18,8 @@ struct Simd {
   SEGNET_INLINE static const Vector& load(const T* p) { return *reinterpret_cast<const Vector*>(p); }
   SEGNET_INLINE static Vector& at(T* p) { return *reinterpret_cast<Vector*>(p); }
 
-  /// Writes the first `count` < lanes elements: powers of two, because a loop over single elements is several times slower.
-  SEGNET_INLINE static void store_partial(T* to, const Vector& v, index_t count) {
-    T lane[lanes];
-    at(lane) = v;
-    const T* from = lane;
+  /// Copies `count` < lanes elements: in powers of two, because a loop over single elements is several times slower.
+  SEGNET_INLINE static void store_partial(T* to, const T* from, index_t count) {
     if constexpr (lanes > 8) copy_if<8>(count, from, to);
     if constexpr (lanes > 4) copy_if<4>(count, from, to);
     if constexpr (lanes > 2) copy_if<2>(count, from, to);
