@@ -1,4 +1,4 @@
-// Rows picked by a list of indices, and the transpose: rows added up where the list says.
+// Elements picked by indices, and the transpose: elements added up where the indices say, in an order that does not change.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 
 #include "segnet/core/isa.hpp"
 #include "segnet/core/parallel.hpp"
-#include "segnet/core/view.hpp"
+#include "segnet/kernels/strided.hpp"
 
 namespace segnet::kernels {
 
@@ -58,6 +58,62 @@ void index_add(ConstView<T, Cpu> base, ConstView<T, Cpu> x, const index_t* index
         }
       }
     });
+  });
+}
+
+/// The lines of `index` along dimension d, each beside the line of x at the same place: x has the same rank, and at least index's
+/// sizes in the other dimensions. Different lines of index meet different lines of x, so that they can be worked on side by side.
+struct IndexLines {
+  index_t count = 1, length, step, x_step;  ///< lines; elements and distance of neighbours in one of index; distance in x
+  int rank, d;
+  Shape index;
+  Strides index_strides, x_strides;
+
+  IndexLines(const Shape& index_shape, const Shape& x_shape, int dim)
+      : length(index_shape[dim]), rank(index_shape.rank()), d(dim), index(index_shape), index_strides(index_shape), x_strides(x_shape) {
+    step = index_strides[d];
+    x_step = x_strides[d];
+    for (int i = 0; i < rank; ++i)
+      if (i != d) count *= index[i];
+  }
+  /// Where line number `line` begins, in index and in x.
+  void begin(index_t line, index_t& at, index_t& x_at) const {
+    at = x_at = 0;
+    for (int i = rank; i-- > 0;) {
+      if (i == d) continue;
+      at += line % index[i] * index_strides[i];
+      x_at += line % index[i] * x_strides[i];
+      line /= index[i];
+    }
+  }
+};
+
+/// y[i][k][j] = x[i][index[i][k][j]][j] along dimension d, for every element of index.
+template <class T>
+void gather(ConstView<T, Cpu> x, ConstView<index_t, Cpu> index, int d, View<T, Cpu> y) {
+  if (index.size() == 0) return;
+  const IndexLines lines(index.shape, x.shape, d);
+  parallel_for(lines.count, std::max<index_t>(1, 16384 / lines.length), [&](index_t first, index_t last) {
+    for (index_t line = first; line < last; ++line) {
+      index_t at, x_at;
+      lines.begin(line, at, x_at);
+      for (index_t k = 0; k < lines.length; ++k, at += lines.step) y[at] = x[x_at + index[at] * lines.x_step];
+    }
+  });
+}
+
+/// y[i][index[i][k][j]][j] += src[i][k][j] along dimension d, in rising order of k. src may be larger than index.
+template <class T>
+void scatter_add(ConstView<T, Cpu> src, ConstView<index_t, Cpu> index, int d, View<T, Cpu> y) {
+  if (index.size() == 0) return;
+  const IndexLines lines(index.shape, y.shape, d), sources(index.shape, src.shape, d);
+  parallel_for(lines.count, std::max<index_t>(1, 16384 / lines.length), [&](index_t first, index_t last) {
+    for (index_t line = first; line < last; ++line) {
+      index_t at, y_at, src_at;
+      lines.begin(line, at, y_at);
+      sources.begin(line, at, src_at);
+      for (index_t k = 0; k < lines.length; ++k, at += lines.step) y[y_at + index[at] * lines.x_step] += src[src_at + k * sources.x_step];
+    }
   });
 }
 

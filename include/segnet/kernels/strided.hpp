@@ -52,7 +52,7 @@ void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const
 
 /// Elements between neighbours in each dimension of a contiguous array.
 struct Strides {
-  index_t of[Shape::max_rank];
+  index_t of[Shape::max_rank] = {};
   explicit Strides(const Shape& shape) {
     index_t step = 1;
     for (int d = shape.rank(); d-- > 0; step *= shape[d]) of[d] = step;

@@ -166,6 +166,28 @@ template <class T, class D>
   else return y;
 }
 
+namespace detail {
+/// mask[i, j] = j - i <= k (lower) or >= k (upper), for the last two dimensions of `shape`.
+template <class D>
+[[nodiscard]] Tensor<bool, D> triangle(const char* op, const Shape& shape, index_t k, bool lower) {
+  if (shape.rank() < 2) throw ShapeError(op, "x", "[..., H, W]", shape);
+  const Tensor<bool, D> mask({shape[-2], shape[-1]});
+  for (index_t i = 0; i < shape[-2]; ++i)
+    for (index_t j = 0; j < shape[-1]; ++j) mask.data()[i * shape[-1] + j] = lower ? j - i <= k : j - i >= k;
+  return mask;
+}
+}  // namespace detail
+
+/// The lower (upper) triangle of the last two dimensions, up to diagonal k (from it on); 0 elsewhere. @throws ShapeError: rank < 2
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> tril(const Tensor<T, D>& x, index_t k = 0) {
+  return masked_fill(x, detail::triangle<D>("tril", x.shape(), k + 1, false), 0);
+}
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> triu(const Tensor<T, D>& x, index_t k = 0) {
+  return masked_fill(x, detail::triangle<D>("triu", x.shape(), k - 1, true), 0);
+}
+
 /// The elements as another type, as static_cast does. Gradients flow between float and double.
 template <class U, class T, class D>
 [[nodiscard]] Tensor<U, D> cast(const Tensor<T, D>& x) {
