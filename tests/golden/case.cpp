@@ -91,6 +91,7 @@ void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got,
   const Tensor<double> expected = doubles_of(role);
   if (!check_shape(role, got.shape(), expected.shape())) return;
   const double largest = largest_magnitude(expected);
+  const double scale = largest + (of_largest > 0 ? atol / of_largest : 0);
   index_t wrong = 0, worst = 0;
   double worst_excess = 0;
   for (index_t i = 0; i < got.numel(); ++i) {
@@ -98,7 +99,7 @@ void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got,
     if (g == e || (std::isnan(g) && std::isnan(e))) continue;
     const double error = std::isfinite(g - e) ? std::abs(g - e) : INFINITY;
     const double allowed = atol + rtol * std::abs(e) + of_largest * largest;
-    outcome.worst = std::max(outcome.worst, largest > 0 ? error / largest : error);
+    outcome.worst = std::max(outcome.worst, scale > 0 ? error / scale : error);
     if (error <= allowed) continue;
     ++wrong;
     if (error - allowed > worst_excess) worst_excess = error - allowed, worst = i;

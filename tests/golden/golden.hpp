@@ -48,7 +48,7 @@ struct Unsupported : Error {
 /// What became of a case in one precision.
 struct Outcome {
   std::vector<std::string> failures;
-  double worst = 0;  ///< largest |got - expected|, relative to the largest magnitude in its tensor
+  double worst = 0;  ///< largest |got - expected|, relative to the largest magnitude in its tensor (or what FloatTolerance puts there)
 };
 
 /// A case of a file: attributes by type, tensors by role, and the comparison. Knows no element type; see Case<T>.
@@ -239,8 +239,13 @@ class Registry {
 void add_convolutions(Registry&);
 void add_elementwise(Registry&);
 void add_hash(Registry&);
+void add_linear_algebra(Registry&);
+void add_losses(Registry&);
 void add_missing(Registry&);
+void add_normalization(Registry&);
 void add_pooling(Registry&);
+void add_reductions(Registry&);
+void add_shapes(Registry&);
 void add_softmax(Registry&);
 
 }  // namespace segnet::golden
