@@ -7,8 +7,10 @@
 //     for (index_t i = begin; i < end; ++i) y[i] = math::exp(x[i]);
 //   });
 //
-// float: polynomials fitted here to the exact functions (weighted minimax, in double), error at most 2 ulp over all floats, subnormal
-// results included; infinities, NaN, overflow and underflow as in <cmath>. The last bit may differ between instruction sets.
+// float: polynomials fitted here to the exact functions (weighted minimax, in double). Infinities, NaN, overflow, underflow and
+// subnormal results as in <cmath>. Largest errors over all 2^32 floats, in units of the last place (with / without fused
+// multiply-add): exp 1.06 / 1.03, expm1 1.61 / 1.74, log 0.88, log1p 1.44, sqrt 0.50 / 0.8, tanh 1.30, sigmoid 1.98, softplus 1.70,
+// erf 1.23 / 1.4. The last bit may differ between instruction sets.
 // double: the functions of <cmath>.
 #pragma once
 
