@@ -80,8 +80,13 @@ SEGNET_INLINE void store_row_tile(const T* tile, index_t rows, index_t C, T* x) 
       detail::transpose_registers<V>(v);
 #pragma GCC unroll 16
       for (index_t i = 0; i < lanes; ++i) {
-        if (C < lanes) V::store_partial(x + (r + i) * C, v[i], C);
-        else V::at(x + (r + i) * C + c) = v[i];
+        if (C < lanes) {
+          T lane[lanes];
+          V::at(lane) = v[i];
+          V::store_partial(x + (r + i) * C, lane, C);
+        } else {
+          V::at(x + (r + i) * C + c) = v[i];
+        }
       }
     }
 }
