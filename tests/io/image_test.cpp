@@ -1,5 +1,7 @@
+// First the names of operations: abs, above all, must not reach stb_image.
+#include "segnet/ops/unary.hpp"
+//
 #include "segnet/io/image.hpp"
-
 #include "support/files.hpp"
 
 #if defined(__GNUC__)

@@ -98,17 +98,17 @@ inline Tensor<std::uint8_t> decode_by_stb(const std::string& path, std::string_v
                                           const ImageLimits& limits) {
   const auto damaged = [&](std::string_view reason) { return IoError(path, concat("damaged ", format, " file: ", reason)); };
   if (const std::string_view fault = format == "JPEG" ? jpeg_fault(file) : ""; !fault.empty()) throw damaged(fault);
-  const auto* bytes = reinterpret_cast<const stb::stbi_uc*>(file.data());
+  const auto* bytes = reinterpret_cast<const segnet_stb::stbi_uc*>(file.data());
   const int size = static_cast<int>(file.size());
   int width = 0, height = 0, channels = 0;
-  if (!stb::stbi_info_from_memory(bytes, size, &width, &height, &channels)) throw damaged(stb::stbi_failure_reason());
+  if (!segnet_stb::stbi_info_from_memory(bytes, size, &width, &height, &channels)) throw damaged(segnet_stb::stbi_failure_reason());
   check_image_size(path, height, width, limits);
   if (format == "BMP" && !bmp_is_whole(file, height, width)) throw damaged("it ends too early");
   struct Free {
-    void operator()(stb::stbi_uc* p) const { stb::stbi_image_free(p); }
+    void operator()(segnet_stb::stbi_uc* p) const { segnet_stb::stbi_image_free(p); }
   };
-  const std::unique_ptr<stb::stbi_uc, Free> pixels(stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
-  if (!pixels) throw damaged(stb::stbi_failure_reason());
+  const std::unique_ptr<segnet_stb::stbi_uc, Free> pixels(segnet_stb::stbi_load_from_memory(bytes, size, &width, &height, &channels, 3));
+  if (!pixels) throw damaged(segnet_stb::stbi_failure_reason());
   return {{height, width, 3}, pixels.get(), static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * 3};
 }
 

@@ -48,7 +48,7 @@
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wshadow"
 #pragma GCC diagnostic ignored "-Wunused-function"
-namespace segnet::detail::stb {
+namespace segnet_stb {  // not in segnet, whose abs() would hide the one that is meant
 #include <stb/stb_image.h>
 }
 #pragma GCC diagnostic pop
