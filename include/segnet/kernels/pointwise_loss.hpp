@@ -3,6 +3,7 @@
 
 #include "segnet/core/isa.hpp"
 #include "segnet/core/view.hpp"
+#include "segnet/kernels/broadcast.hpp"
 #include "segnet/kernels/loss_sum.hpp"
 #include "segnet/kernels/math.hpp"
 
@@ -94,55 +95,42 @@ struct SigmoidFocal {
   }
 };
 
-/// `period` values repeated without end: how a weight of [C], or of all sizes, spreads over elements. One value: {&value, 1}.
-template <class T>
-struct Repeated {
-  const T* data;
-  index_t period;
-
-  /// Elements [begin, begin + count), copied to `buffer` unless they lie side by side.
-  SEGNET_INLINE const T* block(index_t begin, index_t count, T* buffer) const {
-    index_t at = begin % period;
-    if (at + count <= period) return data + at;
-    for (index_t j = 0; j < count; ++j) {
-      buffer[j] = data[at];
-      if (++at == period) at = 0;
-    }
-    return buffer;
-  }
-};
-
 namespace detail {
-constexpr index_t loss_block = 256;    ///< elements at a time
 constexpr index_t loss_chunk = 16384;  ///< elements per partial sum
 
 /// Calls f(first, count, w, p) for the blocks of [begin, end); w, p point at the weights of the block.
 template <class T, class F>
-SEGNET_INLINE void each_block(index_t begin, index_t end, const Repeated<T>& weight, const Repeated<T>& positive, const F& f) {
-  T buffer[2][loss_block];
-  for (; begin < end; begin += loss_block) {
-    const index_t count = std::min(loss_block, end - begin);
-    f(begin, count, weight.block(begin, count, buffer[0]), positive.block(begin, count, buffer[1]));
+SEGNET_INLINE void each_block(index_t begin, index_t end, BroadcastReader<T>& weight, BroadcastReader<T>& positive, const F& f) {
+  constexpr index_t block = BroadcastReader<T>::block;
+  for (; begin < end; begin += block) {
+    const index_t count = std::min(block, end - begin);
+    f(begin, count, weight.read(begin, count), positive.read(begin, count));
   }
 }
 }  // namespace detail
 
-/// The sum of value(x, t) over all elements; each value goes to y, unless that is null.
+/// The sum of value(x, t) over all elements; or, where y is not null, each value to y and no sum. weight and positive broadcast to x.
 template <class T, class Formula>
-[[nodiscard]] LossSum pointwise_loss(const Formula& formula, View<const T> x, ConstView<T> t, const Repeated<T>& weight,
-                                     const Repeated<T>& positive, View<T> y) {
+[[nodiscard]] LossSum pointwise_loss(const Formula& formula, View<const T> x, ConstView<T> t, ConstView<T> weight, ConstView<T> positive,
+                                     View<T> y) {
+  const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   LossSum sum = sum_losses(x.size(), detail::loss_chunk, [&](index_t begin, index_t end, LossSum& total) {
+    BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      T lane[detail::loss_block] = {};
-      detail::each_block(begin, end, weight, positive, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
+      constexpr index_t lanes = 64;
+      T lane[lanes] = {};
+      detail::each_block(begin, end, weights, positives, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
         const T *xs = x.data + i, *ts = t.data + i;
         if (y) {
           T* ys = y.data + i;
           SEGNET_SIMD
           for (index_t j = 0; j < count; ++j) ys[j] = formula.value(xs[j], ts[j], w[j], p[j]);
-        } else {
+          return;
+        }
+        for (index_t first = 0; first < count; first += lanes) {
+          const index_t n = std::min(lanes, count - first);
           SEGNET_SIMD
-          for (index_t j = 0; j < count; ++j) lane[j] += formula.value(xs[j], ts[j], w[j], p[j]);
+          for (index_t j = 0; j < n; ++j) lane[j] += formula.value(xs[first + j], ts[first + j], w[first + j], p[first + j]);
         }
       });
       for (const T l : lane) total.loss += static_cast<double>(l);
@@ -164,11 +152,13 @@ SEGNET_INLINE T loss_slope(const Formula& formula, T x, T t, T w, T p) {
 
 /// dx = g * the slope of the loss in x (in t, if to_target), with g = dy[i], or `g_all` where dy is null.
 template <bool to_target, class T, class Formula>
-void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t, const Repeated<T>& weight, const Repeated<T>& positive,
+void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t, ConstView<T> weight, ConstView<T> positive,
                          ConstView<T> dy, T g_all, View<T> dx) {
+  const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   parallel_for(dx.size(), detail::loss_chunk, [&](index_t begin, index_t end) {
+    BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      detail::each_block(begin, end, weight, positive, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
+      detail::each_block(begin, end, weights, positives, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
         const T *xs = x.data + i, *ts = t.data + i;
         T* to = dx.data + i;
         if (dy) {
@@ -182,24 +172,6 @@ void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t,
       });
     });
   });
-}
-
-/// Copies w, whose dimensions are those of y or 1 (aligned at the last one), to every element of y.
-template <class T>
-void broadcast(ConstView<T> w, View<T> y) {
-  index_t stride[Shape::max_rank] = {}, step = 1;
-  for (int d = y.shape.rank() - 1, k = w.shape.rank() - 1; k >= 0; --d, --k) {
-    stride[d] = w.shape[k] == 1 ? 0 : step;
-    step *= w.shape[k];
-  }
-  for (index_t i = 0, n = y.size(); i < n; ++i) {
-    index_t rest = i, at = 0;
-    for (int d = y.shape.rank() - 1; d >= 0; --d) {
-      at += rest % y.shape[d] * stride[d];
-      rest /= y.shape[d];
-    }
-    y[i] = w[at];
-  }
 }
 
 }  // namespace segnet::kernels

@@ -9,51 +9,35 @@ namespace segnet {
 
 namespace detail {
 
-/// Weights as a loss reads them: one value, a period, or one for each element.
+/// A weight that broadcasts to x: w itself, or a single 1 where there is none. @throws ShapeError
 template <class T, class D>
-struct SpreadWeight {
-  /// @throws ShapeError when w does not broadcast to x
-  SpreadWeight(const char* op, const char* name, const Tensor<T, D>& w, const Shape& x) : values(w.detach()) {
-    if (!w) {
-      values = ones<T, D>({1});
-      return;
-    }
-    int d = x.rank() - w.rank();
-    bool fits = d >= 0, suffix = true, begun = false;
-    for (int k = 0; fits && k < w.rank(); ++k, ++d) {
-      fits = w.dim(k) == x[d] || w.dim(k) == 1;
-      begun |= w.dim(k) != 1;
-      suffix &= !begun || w.dim(k) == x[d];
-    }
-    if (!fits) throw ShapeError(op, name, concat("a shape that broadcasts to ", x), w.shape());
-    if (suffix || x.numel() == 0) return;
-    values = Tensor<T, D>(x);
-    kernels::broadcast(w.view(), values.view());
-  }
-  kernels::Repeated<T> repeated() const { return {values.data(), std::max<index_t>(values.numel(), 1)}; }
-
-  Tensor<T, D> values;
-};
+[[nodiscard]] Tensor<T, D> broadcast_weight(const char* op, const char* name, const Tensor<T, D>& w, const Shape& x) {
+  if (!w) return ones<T, D>({});
+  bool fits = w.rank() <= x.rank();
+  for (int d = 1; fits && d <= w.rank(); ++d) fits = w.dim(-d) == x[-d] || w.dim(-d) == 1;
+  if (!fits) throw ShapeError(op, name, concat("a shape that broadcasts to ", x), w.shape());
+  return w.detach();
+}
 
 /// `target_gradient`: the target receives its gradient too.
 template <class T, class D, class Formula>
 Tensor<T, D> pointwise_loss(const char* op, const Formula& formula, const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction,
                             bool target_gradient, const Tensor<T, D>& weight = {}, const Tensor<T, D>& positive_weight = {}) {
   if (target.shape() != x.shape()) throw ShapeError(op, "target", concat(x.shape(), " like the input"), target.shape());
-  const SpreadWeight<T, D> w(op, "weight", weight, x.shape()), p(op, "pos_weight", positive_weight, x.shape());
+  const Tensor<T, D> w = broadcast_weight(op, "weight", weight, x.shape());
+  const Tensor<T, D> p = broadcast_weight(op, "pos_weight", positive_weight, x.shape());
   const bool each = reduction == Reduction::none;
   Tensor<T, D> y(each ? x.shape() : Shape{});
   const kernels::LossSum sum =
-      kernels::pointwise_loss<T>(formula, x.view(), target.view(), w.repeated(), p.repeated(), each ? y.view() : View<T, D>{});
+      kernels::pointwise_loss<T>(formula, x.view(), target.view(), w.view(), p.view(), each ? y.view() : View<T, D>{});
   const auto reduced = reduced_loss<T>(sum, reduction);
   if (!each) y.fill(reduced.value);
   const auto backward = [=, x = x.detach(), t = target.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     const View<T, D> dys = each ? dy.view() : View<T, D>{};
     const T g = each ? T(0) : dy.item() * reduced.slope;
-    if (grad.wanted(0))
-      kernels::pointwise_loss_grad<false>(formula, x.view(), t.view(), w.repeated(), p.repeated(), dys, g, grad[0].view());
+    if (grad.wanted(0)) kernels::pointwise_loss_grad<false>(formula, x.view(), t.view(), w.view(), p.view(), dys, g, grad[0].view());
     if (target_gradient && grad.wanted(1))
-      kernels::pointwise_loss_grad<true>(formula, x.view(), t.view(), w.repeated(), p.repeated(), dys, g, grad[1].view());
+      kernels::pointwise_loss_grad<true>(formula, x.view(), t.view(), w.view(), p.view(), dys, g, grad[1].view());
   };
   return record(op, y, {x, target_gradient ? target : Tensor<T, D>{}}, backward);
 }
