@@ -29,8 +29,10 @@ struct NormGeometry {
   [[nodiscard]] index_t chunks() const { return (P + chunk_rows() - 1) / chunk_rows(); }  ///< of one set
 };
 
-/// Rows of the coefficients [S, 4, C] that `normalize_channels` reads: y = (x - centre) * factor + offset, factor = weight * rstd.
-enum NormRow : int { norm_centre, norm_rstd, norm_factor, norm_offset, norm_rows };
+/// Rows of the coefficients [S, 5, C] that `normalize_channels` reads: y = (x - centre) * factor + offset with factor = weight * rstd.
+/// The centre is the mean rounded to T; `rest` = centre - mean makes up for that, in offset = bias + rest * factor and on the way back,
+/// so that a mean far from zero costs nothing: x - centre is exact there.
+enum NormRow : int { norm_centre, norm_rest, norm_rstd, norm_factor, norm_offset, norm_rows };
 
 namespace detail {
 
@@ -55,11 +57,14 @@ SEGNET_INLINE void for_row_groups(index_t rows, index_t C, const F& f) {
     for_channels_once<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA { f(r, std::integral_constant<int, 1>{}, c, count); });
 }
 
+/// How many sums over `chunks` chunks are worth a thread; a multiple of a cache line.
+[[nodiscard]] inline index_t joint_grain(index_t chunks) { return std::max<index_t>(1, 512 / std::max<index_t>(chunks, 1)) * 16; }
+
 /// totals[s, i] = sum over the chunks of set s of partial[chunk, i], i < n, in order.
 template <class T>
 void add_chunks(const NormGeometry& g, index_t n, const T* partial, double* totals) {
   const index_t chunks = g.chunks();
-  parallel_for(g.S * n, 64, [&](index_t begin, index_t end) {
+  parallel_for(g.S * n, joint_grain(chunks), [&](index_t begin, index_t end) {
     for (index_t t = begin; t < end; ++t) {
       const T* from = partial + t / n * chunks * n + t % n;
       double total = 0;
@@ -106,7 +111,7 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
     });
   });
   // The chunks of a set are joined around their common mean, in order.
-  parallel_for(g.S * C, 16, [&](index_t begin, index_t end) {
+  parallel_for(g.S * C, detail::joint_grain(chunks), [&](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
       const index_t s = i / C, c = i % C;
       const auto each_chunk = [&](const auto& f) {  // f(rows, mean, squared deviations)
@@ -126,7 +131,22 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
   });
 }
 
-/// Coefficients [S, 4, C] from moments [S, 2, C] over P pixels, `groups` groups of C / groups channels sharing theirs.
+namespace detail {
+template <class T>
+void put_norm_coefficients(double mean, double variance, double eps, ConstView<T> weight, ConstView<T> bias, index_t c, index_t C,
+                           T* rows) {
+  const T centre = static_cast<T>(mean);
+  const double rest = static_cast<double>(centre) - mean, rstd = 1 / std::sqrt(variance + eps);
+  const double factor = weight ? static_cast<double>(weight[c]) * rstd : rstd;
+  rows[norm_centre * C + c] = centre;
+  rows[norm_rest * C + c] = static_cast<T>(rest);
+  rows[norm_rstd * C + c] = static_cast<T>(rstd);
+  rows[norm_factor * C + c] = static_cast<T>(factor);
+  rows[norm_offset * C + c] = static_cast<T>((bias ? static_cast<double>(bias[c]) : 0) + rest * factor);
+}
+}  // namespace detail
+
+/// Coefficients [S, 5, C] from moments [S, 2, C] over P pixels, `groups` groups of C / groups channels sharing theirs.
 /// weight and bias are [C], or have no data.
 template <class T>
 void norm_coefficients(const NormGeometry& g, View<const double> moments, index_t groups, ConstView<T> weight, ConstView<T> bias,
@@ -138,14 +158,9 @@ void norm_coefficients(const NormGeometry& g, View<const double> moments, index_
     double mean = 0, square = 0;
     for (index_t c = 0; c < size; ++c) mean += means[c] / static_cast<double>(size);
     for (index_t c = 0; c < size; ++c) square += squares[c] + (means[c] - mean) * (means[c] - mean) * static_cast<double>(g.P);
-    const double rstd = 1 / std::sqrt(square / static_cast<double>(std::max<index_t>(g.P * size, 1)) + eps);
-    T* row = coefficients.data + s * norm_rows * C;
-    for (index_t c = c0; c < c0 + size; ++c) {
-      row[norm_centre * C + c] = static_cast<T>(mean);
-      row[norm_rstd * C + c] = static_cast<T>(rstd);
-      row[norm_factor * C + c] = static_cast<T>(weight ? static_cast<double>(weight[c]) * rstd : rstd);
-      row[norm_offset * C + c] = bias ? bias[c] : T(0);
-    }
+    const double variance = square / static_cast<double>(std::max<index_t>(g.P * size, 1));
+    for (index_t c = c0; c < c0 + size; ++c)
+      detail::put_norm_coefficients(mean, variance, eps, weight, bias, c, C, coefficients.data + s * norm_rows * C);
   }
 }
 
@@ -153,13 +168,9 @@ void norm_coefficients(const NormGeometry& g, View<const double> moments, index_
 template <class T>
 void norm_coefficients(ConstView<T> mean, ConstView<T> variance, ConstView<T> weight, ConstView<T> bias, double eps, View<T> coefficients) {
   const index_t C = mean.size();
-  for (index_t c = 0; c < C; ++c) {
-    const double rstd = 1 / std::sqrt(static_cast<double>(variance[c]) + eps);
-    coefficients[norm_centre * C + c] = mean[c];
-    coefficients[norm_rstd * C + c] = static_cast<T>(rstd);
-    coefficients[norm_factor * C + c] = static_cast<T>(weight ? static_cast<double>(weight[c]) * rstd : rstd);
-    coefficients[norm_offset * C + c] = bias ? bias[c] : T(0);
-  }
+  for (index_t c = 0; c < C; ++c)
+    detail::put_norm_coefficients(static_cast<double>(mean[c]), static_cast<double>(variance[c]), eps, weight, bias, c, C,
+                                  coefficients.data);
 }
 
 /// running = (1 - momentum) * running + momentum * (mean over the sets of their mean, and of their unbiased variance).
@@ -241,17 +252,24 @@ void channel_gradient_sums(const NormGeometry& g, ConstView<T> dy, ConstView<T> 
 ///
 ///   dx = rstd * (u - mean(u) - xhat * mean(u * xhat))
 ///
-/// and dx = rstd * u where the statistics were given (`constant_statistics`). Outputs without data are not wanted.
+/// Outputs without data are not wanted.
 template <class T>
 void norm_backward_coefficients(const NormGeometry& g, View<const double> sums, ConstView<T> coefficients, index_t groups,
-                                bool constant_statistics, ConstView<T> weight, View<T> dweight, View<T> dbias, View<T> dx_coefficients) {
+                                ConstView<T> weight, View<T> dweight, View<T> dbias, View<T> dx_coefficients) {
   const index_t C = g.C, size = C / groups;
   const double n = static_cast<double>(std::max<index_t>(g.P * size, 1));
+  const auto coefficient = [&](index_t s, NormRow row, index_t c) {
+    return static_cast<double>(coefficients[(s * norm_rows + row) * C + c]);
+  };
+  const auto sum = [&](index_t s, index_t c) { return sums[s * 2 * C + c]; };
+  const auto sum_x = [&](index_t s, index_t c) {  // of dy * (x - mean)
+    return sums[(s * 2 + 1) * C + c] + coefficient(s, norm_rest, c) * sum(s, c);
+  };
   for (index_t c = 0; c < C; ++c) {
     double dw = 0, db = 0;
     for (index_t s = 0; s < g.S; ++s) {
-      db += sums[s * 2 * C + c];
-      dw += sums[(s * 2 + 1) * C + c] * static_cast<double>(coefficients[(s * norm_rows + norm_rstd) * C + c]);
+      db += sum(s, c);
+      dw += sum_x(s, c) * coefficient(s, norm_rstd, c);
     }
     if (dweight) dweight[c] = static_cast<T>(dw);
     if (dbias) dbias[c] = static_cast<T>(db);
@@ -259,46 +277,49 @@ void norm_backward_coefficients(const NormGeometry& g, View<const double> sums, 
   if (!dx_coefficients) return;
   for (index_t i = 0; i < g.S * groups; ++i) {
     const index_t s = i / groups, c0 = i % groups * size;
-    const T* row = coefficients.data + s * norm_rows * C;
-    const double rstd = static_cast<double>(row[norm_rstd * C + c0]);
+    const double rstd = coefficient(s, norm_rstd, c0);
     double u = 0, u_x = 0;
     for (index_t c = c0; c < c0 + size; ++c) {
       const double w = weight ? static_cast<double>(weight[c]) : 1;
-      u += w * sums[s * 2 * C + c];
-      u_x += w * sums[(s * 2 + 1) * C + c];
+      u += w * sum(s, c);
+      u_x += w * sum_x(s, c);
     }
     T *a = dx_coefficients.data + s * 3 * C, *b = a + C, *k = b + C;
     for (index_t c = c0; c < c0 + size; ++c) {
-      a[c] = row[norm_factor * C + c];
-      b[c] = static_cast<T>(constant_statistics ? 0 : -rstd * rstd * rstd * u_x / n);
-      k[c] = static_cast<T>(constant_statistics ? 0 : -rstd * u / n);
+      const double slope = -rstd * rstd * rstd * u_x / n;
+      a[c] = coefficients[(s * norm_rows + norm_factor) * C + c];
+      b[c] = static_cast<T>(slope);
+      k[c] = static_cast<T>(slope * coefficient(s, norm_rest, c) - rstd * u / n);
     }
   }
 }
 
-/// dx = a * dy + b * (x - centre) + k, dy counting as in `channel_gradient_sums`.
+/// dx = a * dy + b * (x - centre) + k, dy counting as in `channel_gradient_sums`; or, where the statistics were given and
+/// `dx_coefficients` has no data, dx = factor * dy, which without `relu` does not read x.
 template <class T>
 void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstView<T> x, ConstView<T> coefficients,
                                  ConstView<T> dx_coefficients, bool relu, View<T> dx) {
   const index_t C = g.C;
   detail::for_norm_chunks(g, [&](index_t, index_t s, index_t first, index_t rows) {
     const T *centre = coefficients.data + s * norm_rows * C, *factor = centre + norm_factor * C, *offset = centre + norm_offset * C;
-    const T *a = dx_coefficients.data + s * 3 * C, *b = a + C, *k = b + C;
-    const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
+    const T *a = dx_coefficients ? dx_coefficients.data + s * 3 * C : factor, *b = a + C, *k = b + C;
+    const auto run = [&](auto clip, auto constant) SEGNET_INLINE_LAMBDA {
       for (index_t r = first; r < first + rows; ++r)
         for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
           const T *in = x.data + r * C + c, *gradient = dy.data + r * C + c;
           assign<count()>(dx.data + r * C + c, [&](int i) SEGNET_INLINE_LAMBDA {
-            const T d = in[i] - centre[c + i];
             T u = gradient[i];
-            if constexpr (clip()) u = math::select(d * factor[c + i] + offset[c + i] > 0, u, T(0));
-            return a[c + i] * u + (b[c + i] * d + k[c + i]);
+            if constexpr (clip()) u = math::select((in[i] - centre[c + i]) * factor[c + i] + offset[c + i] > 0, u, T(0));
+            if constexpr (constant()) return factor[c + i] * u;
+            else return a[c + i] * u + (b[c + i] * (in[i] - centre[c + i]) + k[c + i]);
           });
         });
     };
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      if (relu) run(std::true_type{});
-      else run(std::false_type{});
+      if (relu && dx_coefficients) run(std::true_type{}, std::false_type{});
+      else if (relu) run(std::true_type{}, std::true_type{});
+      else if (dx_coefficients) run(std::false_type{}, std::false_type{});
+      else run(std::false_type{}, std::true_type{});
     });
   });
 }

@@ -37,12 +37,15 @@ template <class T, class D>
   kernels::normalize_channels(g, x.view(), coefficients.view(), relu, y.view());
   return record(op, y, {x, weight, bias}, [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     const auto wanted = [&](std::size_t i) { return grad.wanted(i) ? grad[i].view() : View<T, D>{}; };
-    const Tensor<double, D> sums({g.S, 2, g.C});
-    const auto into_dx = grad.wanted(0) ? Tensor<T, D>({g.S, 3, g.C}) : Tensor<T, D>();
-    kernels::channel_gradient_sums<T>(g, dy.view(), x.view(), coefficients.view(), relu, sums.view());
-    kernels::norm_backward_coefficients<T>(g, sums.view(), coefficients.view(), groups, constant_statistics, weight.view(), wanted(1),
-                                           wanted(2), into_dx.view());
-    if (into_dx) kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu, grad[0].view());
+    const auto into_dx = grad.wanted(0) && !constant_statistics ? Tensor<T, D>({g.S, 3, g.C}) : Tensor<T, D>();
+    if (into_dx || grad.wanted(1) || grad.wanted(2)) {
+      const Tensor<double, D> sums({g.S, 2, g.C});
+      kernels::channel_gradient_sums<T>(g, dy.view(), x.view(), coefficients.view(), relu, sums.view());
+      kernels::norm_backward_coefficients<T>(g, sums.view(), coefficients.view(), groups, weight.view(), wanted(1), wanted(2),
+                                             into_dx.view());
+    }
+    if (grad.wanted(0))
+      kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu, grad[0].view());
   });
 }
 
