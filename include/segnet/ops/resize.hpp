@@ -16,8 +16,8 @@ struct Scale2 {
 
 /// `interpolate(x, {.scale_factor = 2, .mode = InterpolateMode::bilinear})`
 struct InterpolateOptions {
-  Extent2 size = 0;     ///< {h, w} of the result; 0: use scale_factor
-  Scale2 scale_factor;  ///< result floor(input * factor); 0: use size
+  Extent2 size = 0;          ///< {h, w} of the result; 0: use scale_factor
+  Scale2 scale_factor = {};  ///< result floor(input * factor); 0: use size
   InterpolateMode mode = InterpolateMode::nearest;
   bool align_corners = false;           ///< bilinear, bicubic: corner centres meet corner centres
   bool recompute_scale_factor = false;  ///< step by the ratio of the sizes, not by 1 / scale_factor
@@ -75,7 +75,7 @@ template <class T, class D>
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> resize(const Tensor<T, D>& x, Extent2 size, InterpolateMode mode = InterpolateMode::bilinear,
                                   bool align_corners = false) {
-  return interpolate(x, {.size = size, .scale_factor = {}, .mode = mode, .align_corners = align_corners});
+  return interpolate(x, {.size = size, .mode = mode, .align_corners = align_corners});
 }
 
 }  // namespace segnet
