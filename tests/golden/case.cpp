@@ -64,7 +64,7 @@ Tensor<std::int64_t> CaseBase::integers_of(const std::string& role) {
   return file_.tensor<std::int64_t>(name);
 }
 
-Tensor<double> CaseBase::doubles_of(const std::string& role) {
+Tensor<double> CaseBase::numbers(const std::string& role) {
   seen_.insert(role);
   return file_.tensor<double>(full(role));
 }
@@ -74,6 +74,11 @@ double CaseBase::largest(const std::string& role) const { return largest_magnitu
 bool CaseBase::check_shape(const std::string& role, const Shape& got, const Shape& expected) {
   if (got != expected) fail(concat(role, ": shape ", got, ", expected ", expected));
   return got == expected;
+}
+
+void CaseBase::check_close(const std::string& what, double got, double expected, double tolerance) {
+  if (!(std::abs(got - expected) <= tolerance))
+    fail(concat(what, ": got ", digits(got), ", expected ", digits(expected), " within ", tolerance));
 }
 
 void CaseBase::check_integers(const std::string& role, const Tensor<std::int64_t>& got) {
@@ -87,18 +92,18 @@ void CaseBase::check_integers(const std::string& role, const Tensor<std::int64_t
                 got.data()[first], ", expected ", expected.data()[first]));
 }
 
-void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got, double atol, double rtol, double of_largest) {
-  const Tensor<double> expected = doubles_of(role);
+void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got, const Tolerance& tolerance) {
+  const Tensor<double> expected = numbers(role);
   if (!check_shape(role, got.shape(), expected.shape())) return;
   const double largest = largest_magnitude(expected);
-  const double scale = largest + (of_largest > 0 ? atol / of_largest : 0);
+  const double scale = largest + (tolerance.of_largest > 0 ? tolerance.absolute / tolerance.of_largest : 0);
   index_t wrong = 0, worst = 0;
   double worst_excess = 0;
   for (index_t i = 0; i < got.numel(); ++i) {
     const double g = got.data()[i], e = expected.data()[i];
     if (g == e || (std::isnan(g) && std::isnan(e))) continue;
     const double error = std::isfinite(g - e) ? std::abs(g - e) : INFINITY;
-    const double allowed = atol + rtol * std::abs(e) + of_largest * largest;
+    const double allowed = tolerance.absolute + tolerance.relative * std::abs(e) + tolerance.of_largest * largest;
     outcome.worst = std::max(outcome.worst, scale > 0 ? error / scale : error);
     if (error <= allowed) continue;
     ++wrong;

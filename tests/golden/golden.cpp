@@ -52,8 +52,8 @@ void report(const std::string& family, const std::string& name, const char* prec
 class Runner {
  public:
   explicit Runner(std::set<std::string> only) : only_(std::move(only)) {
-    for (const auto add : {add_convolutions, add_elementwise, add_hash, add_linear_algebra, add_losses, add_normalization, add_pooling,
-                           add_reductions, add_shapes, add_softmax, add_missing})
+    for (const auto add : {add_convolutions, add_elementwise, add_hash, add_linear_algebra, add_losses, add_networks, add_normalization,
+                           add_pooling, add_reductions, add_shapes, add_softmax, add_missing})
       add(registry_);
   }
 

@@ -29,10 +29,17 @@ enum class Layout {
   image,           ///< the same, and a sequence [N, C, L] there is an image of height 1, [N, 1, L, C], here
 };
 
-/// How far float may be off; a family that needs more than the default says why.
+/// How far off a number may be: the sum of the three. A family that allows more than the default says why.
+struct Tolerance {
+  double absolute = 0;
+  double relative = 0;    ///< times the expected number's magnitude
+  double of_largest = 0;  ///< times the largest magnitude in the tensor
+};
+
+/// How far float may be off.
 struct FloatTolerance {
-  double of_largest = 1e-5;  ///< times the largest magnitude in the tensor
-  double absolute = 0;       ///< on top of that, where a small result is the difference of large numbers
+  double of_largest = 1e-5;
+  double absolute = 0;  ///< where a small result is the difference of large numbers
 };
 
 struct Compare {
@@ -77,6 +84,14 @@ class CaseBase {
 
   // Tensors
 
+  /// A tensor of the file as it is there.
+  [[nodiscard]] Tensor<double> numbers(const std::string& role);
+  /// Compares numbers in the file's order.
+  void check_numbers(const std::string& role, const Tensor<double>& got, const Tolerance& tolerance);
+  /// Compares one number that is in no tensor of the file; `what` names it.
+  void check_close(const std::string& what, double got, double expected, double tolerance);
+  /// Fails, and says so, where shapes differ.
+  bool check_shape(const std::string& role, const Shape& got, const Shape& expected);
   /// Largest magnitude in a tensor of the file.
   [[nodiscard]] double largest(const std::string& role) const;
   [[nodiscard]] bool has(const std::string& role) const { return file_.has(full(role)); }
@@ -122,10 +137,7 @@ class CaseBase {
   }
   [[nodiscard]] std::string full(const std::string& role) const { return name_ + "/" + role; }
   [[nodiscard]] Tensor<std::int64_t> integers_of(const std::string& role);
-  [[nodiscard]] Tensor<double> doubles_of(const std::string& role);
   void check_integers(const std::string& role, const Tensor<std::int64_t>& got);
-  void check_numbers(const std::string& role, const Tensor<double>& got, double atol, double rtol, double of_largest);
-  bool check_shape(const std::string& role, const Shape& got, const Shape& expected);
 
   template <class U>
   static Tensor<U> from_file(const Tensor<U>& t, Layout layout) {
@@ -148,6 +160,13 @@ class CaseBase {
   std::string context_;
   std::set<std::string> seen_;
 };
+
+template <class T>
+[[nodiscard]] Tensor<double> in_double(const Tensor<T>& t) {
+  Tensor<double> wide(t.shape());
+  for (index_t i = 0; i < t.numel(); ++i) wide.data()[i] = static_cast<double>(t.data()[i]);
+  return wide;
+}
 
 /// A case, computed with elements of type T.
 template <class T>
@@ -179,11 +198,10 @@ class Case : public CaseBase {
 
   /// Compares a result: |got - expected| <= 1e-10 + 1e-9 * |expected| in double, `in_float` in float.
   void check(const std::string& role, const Tensor<T>& got, Compare compare = {}) {
-    const Tensor<T> t = to_file(role, got, compare.layout);
-    Tensor<double> wide(t.shape());
-    for (index_t i = 0; i < t.numel(); ++i) wide.data()[i] = static_cast<double>(t.data()[i]);
-    if constexpr (std::is_same_v<T, double>) check_numbers(role, wide, 1e-10, 1e-9, 0);
-    else check_numbers(role, wide, compare.in_float.absolute, 0, compare.in_float.of_largest);
+    const FloatTolerance& f = compare.in_float;
+    check_numbers(role, in_double(to_file(role, got, compare.layout)),
+                  std::is_same_v<T, double> ? Tolerance{.absolute = 1e-10, .relative = 1e-9}
+                                            : Tolerance{.absolute = f.absolute, .of_largest = f.of_largest});
   }
   /// Compares a result and, if the file gives its gradient, propagates from it in `check_gradients`.
   void output(const std::string& role, const Tensor<T>& got, Compare compare = {}) {
@@ -242,6 +260,7 @@ void add_hash(Registry&);
 void add_linear_algebra(Registry&);
 void add_losses(Registry&);
 void add_missing(Registry&);
+void add_networks(Registry&);
 void add_normalization(Registry&);
 void add_pooling(Registry&);
 void add_reductions(Registry&);

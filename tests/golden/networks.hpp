@@ -1,0 +1,147 @@
+// Whole networks: weights from the hash fill under the names that PyTorch gives them, outputs and gradients compared.
+#pragma once
+
+#include "golden/golden.hpp"
+#include "golden/hash_fill.hpp"
+#include "segnet/io/weights.hpp"
+#include "segnet/nn/module.hpp"
+
+namespace segnet::golden {
+
+template <class T>
+struct NamedOutput {
+  std::string name;
+  Tensor<T> tensor;  ///< images channels last
+};
+
+/// Tensors as files of networks keep them: complete up to 2000 elements, of larger ones 2000 values at floor(k * numel / 2000).
+[[nodiscard]] inline Tensor<double> sampled(const Tensor<double>& t) {
+  constexpr index_t samples = 2000;
+  if (t.numel() <= samples) return t;
+  Tensor<double> s({samples});
+  for (index_t k = 0; k < samples; ++k) s.data()[k] = t.data()[k * t.numel() / samples];
+  return s;
+}
+
+/// The tensor of that name from the fill, in PyTorch's order of dimensions, as elements of type T.
+template <class T>
+[[nodiscard]] Tensor<T> filled(const std::string& name, const Shape& shape, const std::string& kind, double gain) {
+  const Tensor<float> values = hash_fill(name, shape, kind, gain);
+  Tensor<T> t(shape);
+  for (index_t i = 0; i < t.numel(); ++i) t.data()[i] = static_cast<T>(values.data()[i]);
+  return t;
+}
+
+inline Shape shape_of(const Json& sizes) {
+  Shape shape;
+  for (const Json& size : sizes.array()) shape.push_back(size.integer());
+  return shape;
+}
+
+/// Fills all parameters and buffers of a module. Every name and shape of the case must be in the module, and the other way round.
+/// Returns the parameters in the order of the case.
+template <class T, class M>
+std::vector<nn::NamedTensor<T>> fill_weights(Case<T>& c, const M& module) {
+  std::map<std::string, nn::NamedTensor<T>> state;
+  for (const auto& entry : nn::state_dict<T>(module)) state.emplace(entry.name, entry);
+  const double gain = c.number("gain");
+  std::vector<nn::NamedTensor<T>> parameters;
+  std::size_t found = 0;
+  for (const char* list : {"params", "buffers"})
+    for (const Json& entry : c.attribute(list).array()) {
+      const std::string& name = entry[0].string();
+      const Shape shape = shape_of(entry[1]);
+      const auto here = state.find(name);
+      if (here == state.end()) throw Error(concat("the network has no tensor '", name, "'"));
+      Tensor<T> target = here->second.tensor;
+      if (pytorch_shape(target.shape(), here->second.layout) != shape)
+        throw Error(concat("'", name, "' is ", target.shape(), " here, expected ", shape, " in PyTorch's order"));
+      const Tensor<T> values = filled<T>(name, shape, entry[2].string(), gain);
+      target.copy_from(here->second.layout == nn::WeightLayout::convolution ? from_nchw(values) : values);
+      if (std::string_view(list) == "params") parameters.push_back(here->second);
+      ++found;
+    }
+  if (found != state.size()) throw Error(concat("the network has ", state.size(), " tensors, expected ", found));
+  index_t count = 0;
+  for (const auto& parameter : parameters) count += parameter.tensor.numel();
+  if (count != c.integer("param_count")) throw Error(concat("the network has ", count, " parameters, expected ", c.integer("param_count")));
+  return parameters;
+}
+
+/// What gradients in float may be off, relative to the largest of them (or to their norm). See `run_network`.
+inline constexpr double gradient_in_float = 2e-3;
+
+/// Runs a case of a network: `forward(x)` maps the image [N, H, W, C] to its outputs, in the order of the case.
+///
+/// Outputs in the file are PyTorch's float results, which are up to `max_abs_err_f32` away from its double ones: so close must
+/// double come here, and float within 8 times of it, since its sums are in another order. Gradients in the file are from double;
+/// in float, activations that are nearly 0 end on the other side of a ReLU and move gradients by more than rounding does.
+template <class T, class M, class Forward>
+void run_network(Case<T>& c, M& module, const Forward& forward) {
+  constexpr bool exact = std::is_same_v<T, double>;
+  const auto parameters = fill_weights(c, module);
+  nn::train(module, c.text("mode") == "train");
+  const Tensor<T> x = from_nchw(filled<T>(c.text("input"), shape_of(c.attribute("size")), "input", 1));
+  const bool gradients = c.has("param_grad_stats");
+  if (gradients) x.requires_grad();
+  const std::vector<NamedOutput<T>> outputs = forward(x);
+
+  const auto in_file_order = [](const Tensor<T>& t) { return in_double(t.rank() >= 3 ? to_nchw(t) : t.detach()); };
+  double loss = 0;
+  if (outputs.size() != c.attribute("outputs").object().size())
+    throw Error(concat("the network has ", outputs.size(), " outputs, expected ", c.attribute("outputs").object().size()));
+  for (const auto& [name, y] : outputs) {
+    const Json& expected = c.attribute("outputs")[name];
+    const Tensor<double> values = in_file_order(y);
+    if (!c.check_shape(name, values.shape(), shape_of(expected["shape"]))) return;
+    const double noise = expected["max_abs_err_f32"].number(), largest = expected["absmax"].number();
+    const double off = exact ? 1.1 * noise + 1e-7 * largest : 8 * noise + 1e-6 * largest;
+    c.check_numbers(name, sampled(values), {.absolute = off});
+
+    double sum = 0, squares = 0;
+    for (index_t i = 0; i < values.numel(); ++i) sum += values.data()[i];
+    const double n = static_cast<double>(values.numel()), mean = sum / n;
+    for (index_t i = 0; i < values.numel(); ++i) squares += (values.data()[i] - mean) * (values.data()[i] - mean);
+    c.check_close(name + ": mean", mean, expected["mean"].number(), off);
+    c.check_close(name + ": standard deviation", std::sqrt(squares / n), expected["std"].number(), off);
+
+    // loss = sum over outputs of sum(y * g) / numel with g from the hash of "grad." + name
+    const std::uint64_t hash = fnv1a64("grad." + name);
+    Tensor<T> dy(values.shape());
+    for (index_t i = 0; i < values.numel(); ++i) {
+      dy.data()[i] = static_cast<T>(hash_uniform(hash, i) / n);
+      loss += values.data()[i] * hash_uniform(hash, i) / n;
+    }
+    if (gradients) y.backward(y.rank() >= 3 ? from_nchw(dy) : dy, /*keep_graph=*/true);
+  }
+
+  for (const auto& entry : nn::state_dict<T>(module))
+    if (c.has("after." + entry.name)) c.check_numbers("after." + entry.name, in_double(entry.tensor), {.of_largest = 1e-5});
+  if (!gradients) return;
+
+  c.check_close("loss", loss, c.number("loss"), (exact ? 1e-12 : 1e-6) + (exact ? 1e-9 : 1e-4) * std::abs(c.number("loss")));
+  c.check_numbers("grad_x", sampled(in_file_order(x.grad())), {.of_largest = exact ? 1e-9 : gradient_in_float});
+
+  // For each parameter the sum of its gradient (small, of many numbers of either sign), its 2-norm, and its largest magnitude.
+  const Tensor<double> stats = c.numbers("param_grad_stats");
+  if (!c.check_shape("param_grad_stats", stats.shape(), {static_cast<index_t>(parameters.size()), 3})) return;
+  const double* expected = stats.data();
+  for (const auto& parameter : parameters) {
+    double sum = 0, squares = 0, largest = 0;
+    const Tensor<T> g = parameter.tensor.grad();
+    for (index_t i = 0; i < g.numel(); ++i) {
+      const double value = static_cast<double>(g.data()[i]);
+      sum += value;
+      squares += value * value;
+      largest = std::max(largest, std::abs(value));
+    }
+    const double tolerance = 1e-15 + (exact ? 1e-9 : gradient_in_float) * expected[1];
+    const double count = static_cast<double>(parameter.tensor.numel());
+    c.check_close(parameter.name + ": sum of the gradient", sum, expected[0], tolerance * std::sqrt(count));
+    c.check_close(parameter.name + ": norm of the gradient", std::sqrt(squares), expected[1], tolerance);
+    c.check_close(parameter.name + ": largest gradient", largest, expected[2], tolerance);
+    expected += 3;
+  }
+}
+
+}  // namespace segnet::golden
