@@ -256,3 +256,5 @@ void Tensor<T, D>::set_grad(const Tensor& gradient) const {
 }
 
 }  // namespace segnet
+
+#include "segnet/autograd/backward.hpp"  // so that whoever has a tensor with gradients can call backward()

@@ -1,0 +1,39 @@
+// A trained network, loaded from best.safetensors or last.safetensors.
+#pragma once
+
+#include "networks.hpp"
+#include "run_state.hpp"
+#include "segnet/data/augment.hpp"
+#include "segnet/io/image.hpp"
+#include "segnet/models/inference.hpp"
+
+namespace segnet::program {
+
+/// [H, W, 3] bytes -> what the network takes, [1, H, W, 3].
+inline Tensor<float> network_input(const NetworkInfo& info, const Tensor<std::uint8_t>& image) {
+  const Tensor<float> x = data::normalized(image, normalization(info));
+  return x.alias({1, x.dim(0), x.dim(1), x.dim(2)});
+}
+
+struct TrainedNetwork {
+  CheckpointHeader header;
+  nn::AnyModule<> network;  ///< in inference mode
+
+  [[nodiscard]] const NetworkInfo& info() const { return network_info(header.config.model.name); }
+  [[nodiscard]] Tensor<float> input(const Tensor<std::uint8_t>& image) const { return network_input(info(), image); }
+};
+
+/// @throws IoError: not a checkpoint, damaged, or weights that do not fit the network that it names
+inline TrainedNetwork load_network(const std::string& path) {
+  const SafetensorsFile file(path);
+  TrainedNetwork trained{read_header(file), {}};
+  trained.header.config.model.classes = static_cast<std::int64_t>(trained.header.classes.size());
+  trained.network = build_network(trained.header.config.model);
+  bool everything = false;  // last.safetensors also holds the optimiser, and puts "model." before the weights
+  for (const auto& name : file.names()) everything |= name.starts_with("model.");
+  load_weights(file, trained.network.state_dict(), true, everything ? "model." : "");
+  trained.network.eval();
+  return trained;
+}
+
+}  // namespace segnet::program

@@ -1,0 +1,30 @@
+// The commands of the program. Each returns its exit code and throws on bad input.
+#pragma once
+
+#include "config.hpp"
+#include "segnet/core/config.hpp"
+
+namespace segnet::program {
+
+struct EvalConfig {
+  std::string checkpoint, split = "val", output;
+  DataConfig data;
+  bool other_data = false, flip = false;
+  std::int64_t batch = 1;
+};
+
+struct PredictConfig {
+  std::string checkpoint, output = "out/predict";
+  std::vector<std::string> inputs;
+  std::int64_t tile = 0, overlap = 64;
+  bool probabilities = false, flip = false;
+};
+
+int run_train(TrainConfig config, bool resume);
+int run_eval(const EvalConfig& config);
+int run_predict(const PredictConfig& config);
+int run_summary(ModelConfig model, const std::string& checkpoint, const std::vector<std::int64_t>& input);
+int run_models();
+int run_check_data(const DataConfig& data, const std::string& split);
+
+}  // namespace segnet::program

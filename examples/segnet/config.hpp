@@ -1,0 +1,65 @@
+// What `segnet train` was asked to do. It is stored in every checkpoint, so that eval, predict and resume need no arguments.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace segnet::program {
+
+struct ModelConfig {
+  std::string name = "unet";
+  std::int64_t width = 32;  ///< channels of the first level
+  int depth = 4;            ///< U-Net: number of poolings
+  bool batch_norm = true;   ///< U-Net
+  bool valid = false;       ///< U-Net: the paper's unpadded convolutions
+  std::int64_t classes = 0;
+};
+
+struct DataConfig {
+  std::string kind = "scenes";  ///< scenes, camvid, voc, folder
+  std::string root;             ///< of camvid and voc
+  std::string images, masks, val_images, val_masks;
+  std::int64_t classes = 0;  ///< of folder pairs; the others know
+  std::string class_names;   ///< or a file that names them
+  std::int32_t ignore_index = 255;
+  std::int64_t scene_size = 96, scene_train = 6000, scene_val = 300;
+};
+
+struct TrainConfig {
+  ModelConfig model;
+  DataConfig data;
+  std::string output = "out/train";
+  std::string init;  ///< weights to start from
+  int epochs = 10;
+  std::int64_t batch = 8;
+  std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
+  double scale_min = 1, scale_max = 1;  ///< random scale before the crop
+  bool flip = true;
+  double jitter = 0;  ///< strength of the colour jitter, 0 to 1
+  std::string optimizer = "adamw";
+  double lr = 1e-3, weight_decay = 1e-4, momentum = 0.9;
+  std::string schedule = "poly";
+  double power = 0.9;
+  std::int64_t warmup = 0;  ///< steps
+  double clip = 0;          ///< global 2-norm of the gradients; 0: no clipping
+  double label_smoothing = 0;
+  std::string class_weights = "none";  ///< none, median-frequency
+  double ema = 0;                      ///< decay of the moving average of the weights; 0: none
+  std::uint64_t seed = 0;
+  int workers = 1;
+  int eval_every = 1;        ///< epochs
+  int checkpoint_every = 0;  ///< steps; 0: at the end of each epoch only
+  double max_minutes = 0;    ///< stop at the first epoch that ends later; 0: no limit
+};
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, classes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, masks, val_images, val_masks, classes, class_names,
+                                                ignore_index, scene_size, scene_train, scene_val)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, output, init, epochs, batch, crop_h, crop_w, scale_min, scale_max,
+                                                flip, jitter, optimizer, lr, weight_decay, momentum, schedule, power, warmup, clip,
+                                                label_smoothing, class_weights, ema, seed, workers, eval_every, checkpoint_every,
+                                                max_minutes)
+
+}  // namespace segnet::program

@@ -1,0 +1,73 @@
+// The data sets that the program knows by name, and how it augments them.
+#pragma once
+
+#include "networks.hpp"
+#include "segnet/data/augment.hpp"
+#include "segnet/data/camvid.hpp"
+#include "segnet/data/class_weights.hpp"
+#include "segnet/data/folder.hpp"
+#include "segnet/data/scenes.hpp"
+#include "segnet/data/voc.hpp"
+
+namespace segnet::program {
+
+inline data::Split split_of(const std::string& name) {
+  if (name == "train") return data::Split::train;
+  if (name == "val") return data::Split::val;
+  if (name == "test") return data::Split::test;
+  throw ValueError("program", "--split", "train, val or test", name);
+}
+
+/// Pairs of --images and --masks; without --val-images every tenth pair is held out.
+inline data::Dataset open_folder(const DataConfig& c, const std::string& split) {
+  if (c.images.empty() || c.masks.empty()) throw ValueError("program", "--images, --masks", "two folders, for --data folder", "none");
+  if (c.val_images.empty() != c.val_masks.empty())
+    throw ValueError("program", "--val-images, --val-masks", "both or neither", "one of them");
+  data::DatasetInfo info;
+  if (!c.class_names.empty()) {
+    info = data::read_classes(c.class_names);
+  } else {
+    if (c.classes < 2 || c.classes > 256)
+      throw ValueError("program", "--classes", "2 to 256, or --class-names FILE, for --data folder", concat(c.classes));
+    const Palette colours = voc_palette();
+    for (std::int64_t i = 0; i < c.classes; ++i) {
+      info.classes.push_back(concat("class ", i));
+      info.palette.push_back(colours[static_cast<std::size_t>(i)]);
+    }
+  }
+  info.ignore_index = c.ignore_index;
+  const bool val = split_of(split) != data::Split::train;
+  if (val && !c.val_images.empty()) return data::FolderPairs(c.val_images, c.val_masks, info);
+  const data::Dataset all = data::FolderPairs(c.images, c.masks, info);
+  if (!c.val_images.empty()) return all;
+  std::vector<index_t> part;
+  for (index_t i = 0; i < all.size(); ++i)
+    if ((i % 10 == 9) == val) part.push_back(i);
+  if (part.empty())
+    throw ValueError("program", "--images", "at least 10 pairs, to hold out every tenth (or --val-images)", concat(all.size()));
+  return data::Subset(all, part);
+}
+
+/// @throws IoError, ValueError: what is missing, by the name of its file or option
+inline data::Dataset open_dataset(const DataConfig& c, const std::string& split) {
+  if (c.kind == "scenes") {
+    data::ScenesOptions options;
+    options.size = c.scene_size;
+    options.count = split == "train" ? c.scene_train : c.scene_val;
+    return data::Scenes(split_of(split), options);
+  }
+  if (c.kind == "folder") return open_folder(c, split);
+  if (c.root.empty()) throw ValueError("program", "--root", concat("the folder of ", c.kind), "none");
+  if (c.kind == "camvid") return data::camvid(c.root, split_of(split));
+  if (c.kind == "voc") return data::voc(c.root, split);
+  throw ValueError("program", "--data", "scenes, camvid, voc or folder", c.kind);
+}
+
+/// Median frequency balancing: the published constants of CamVid, else counted in the training set.
+inline Tensor<float> class_weights(const DataConfig& c, const data::Dataset& train) {
+  const index_t classes = train.info().num_classes();
+  if (c.kind == "camvid") return Tensor<float>({classes}, data::camvid_class_weights, static_cast<std::size_t>(classes));
+  return Tensor<float>({classes}, data::median_frequency_weights(data::count_labels(train)));
+}
+
+}  // namespace segnet::program

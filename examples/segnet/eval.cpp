@@ -1,0 +1,30 @@
+// segnet eval: the scores of a checkpoint on a data set, image by image at full size.
+#include <filesystem>
+
+#include "commands.hpp"
+#include "datasets.hpp"
+#include "report.hpp"
+
+namespace segnet::program {
+
+int run_eval(const EvalConfig& config) {
+  TrainedNetwork trained = load_network(config.checkpoint);
+  const data::Dataset dataset = open_dataset(config.other_data ? config.data : trained.header.config.data, config.split);
+  if (dataset.info().classes.size() != trained.header.classes.size())
+    throw ValueError("eval", "data", concat("the ", trained.header.classes.size(), " classes that the network was trained on"),
+                     concat(dataset.info().classes.size(), " classes"));
+  const Evaluation scores = evaluate(trained.network, trained.info(), dataset,
+                                     {.batch = config.batch, .flip = config.flip, .samples = config.output.empty() ? 0 : 8, .show = true});
+  std::printf("%s\n%lld images (%s), %.1f images/s, loss %.4f\n", scores.confusion.table(dataset.info().classes).c_str(),
+              static_cast<long long>(dataset.size()), config.split.c_str(), scores.images_per_second, scores.loss);
+  if (!config.output.empty()) {
+    std::filesystem::create_directories(config.output);
+    const auto file = [&](const char* name) { return (std::filesystem::path(config.output) / name).string(); };
+    write_file_atomically(file("scores.txt"), scores.confusion.table(dataset.info().classes));
+    write_report(file("report.html"), trained.header, nullptr, scores, config.split);
+    std::printf("report    %s\n", file("report.html").c_str());
+  }
+  return 0;
+}
+
+}  // namespace segnet::program

@@ -1,0 +1,148 @@
+// segnet: train, evaluate and use segmentation networks from the command line.
+//
+// Exit codes: 0 done, 1 the run failed (loss not finite), 2 bad input (one line on stderr names it), 130 interrupted (resumable).
+#include <CLI/CLI.hpp>
+
+#include "commands.hpp"
+
+using namespace segnet::program;
+
+namespace {
+
+void add_model_options(CLI::App* app, ModelConfig& model) {
+  app->add_option("--model", model.name, "network: see `segnet models`")->capture_default_str();
+  app->add_option("--width", model.width, "channels of the first level")->capture_default_str();
+  app->add_option("--depth", model.depth, "U-Net: number of 2x2 poolings")->capture_default_str();
+  app->add_flag("--batch-norm,!--no-batch-norm", model.batch_norm, "U-Net: batch norm after each 3x3 convolution (default on)");
+  app->add_flag("--valid", model.valid, "U-Net: the paper's convolutions without padding");
+}
+
+void add_data_options(CLI::App* app, DataConfig& data) {
+  app->add_option("--data", data.kind, "scenes (made on the fly), camvid, voc, or folder (--images and --masks)")
+      ->check(CLI::IsMember({"scenes", "camvid", "voc", "folder"}))
+      ->capture_default_str();
+  app->add_option("--root", data.root, "folder of camvid or voc");
+  app->add_option("--images", data.images, "folder of pictures (PNG, JPEG, BMP)");
+  app->add_option("--masks", data.masks, "folder of label maps (PNG, grey or indexed), matched by file name without extension");
+  app->add_option("--val-images", data.val_images, "the same for validation; left out: every tenth training pair");
+  app->add_option("--val-masks", data.val_masks, "");
+  app->add_option("--classes", data.classes, "number of classes of a folder data set");
+  app->add_option("--class-names", data.class_names, "or a text file: a line for each class, NAME or NAME RED GREEN BLUE");
+  app->add_option("--ignore-index", data.ignore_index, "label that counts nowhere (folder)")->capture_default_str();
+  app->add_option("--scene-size", data.scene_size, "side of a scene in pixels")->capture_default_str();
+  app->add_option("--scene-train", data.scene_train, "scenes per training epoch")->capture_default_str();
+  app->add_option("--scene-val", data.scene_val, "held-out scenes")->capture_default_str();
+}
+
+void add_train_options(CLI::App* app, TrainConfig& c) {
+  add_model_options(app, c.model);
+  add_data_options(app, c.data);
+  app->add_option("--epochs", c.epochs, "passes over the training set")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--batch", c.batch, "images per step")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option_function<std::vector<std::int64_t>>(
+         "--crop",
+         [&c](const std::vector<std::int64_t>& hw) {
+           c.crop_h = hw[0];
+           c.crop_w = hw.back();
+         },
+         "random crop: HEIGHT [WIDTH]")
+      ->expected(1, 2);
+  app->add_option("--scale-min", c.scale_min, "random scale before the crop")->capture_default_str();
+  app->add_option("--scale-max", c.scale_max, "")->capture_default_str();
+  app->add_flag("--flip,!--no-flip", c.flip, "random horizontal flips (default on)");
+  app->add_option("--jitter", c.jitter, "strength of the colour jitter, 0 to 1")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  app->add_option("--optimizer", c.optimizer, "")->check(CLI::IsMember({"sgd", "adam", "adamw", "rmsprop"}))->capture_default_str();
+  app->add_option("--lr", c.lr, "learning rate")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--weight-decay", c.weight_decay, "")->capture_default_str();
+  app->add_option("--momentum", c.momentum, "of sgd and rmsprop")->capture_default_str();
+  app->add_option("--schedule", c.schedule, "of the learning rate, per step")
+      ->check(CLI::IsMember({"constant", "poly", "cosine"}))
+      ->capture_default_str();
+  app->add_option("--power", c.power, "of the poly schedule")->capture_default_str();
+  app->add_option("--warmup", c.warmup, "steps of linear warm-up")->capture_default_str();
+  app->add_option("--clip", c.clip, "largest global norm of the gradients; 0: no clipping")->capture_default_str();
+  app->add_option("--label-smoothing", c.label_smoothing, "")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  app->add_option("--class-weights", c.class_weights, "of the loss")
+      ->check(CLI::IsMember({"none", "median-frequency"}))
+      ->capture_default_str();
+  app->add_option("--ema", c.ema, "decay of the moving average of the weights, which is then what is evaluated; 0: none")
+      ->capture_default_str();
+  app->add_option("--init", c.init, "start from the weights of this checkpoint (the last layer may differ)");
+  app->add_option("--seed", c.seed, "of weights, scenes, order and augmentation")->capture_default_str();
+  app->add_option("--workers", c.workers, "threads that prepare batches")->capture_default_str();
+  app->add_option("--eval-every", c.eval_every, "epochs between evaluations")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--checkpoint-every", c.checkpoint_every, "steps between checkpoints; 0: at the end of an epoch")->capture_default_str();
+  app->add_option("--max-minutes", c.max_minutes, "stop after the first epoch that ends later; 0: no limit")->capture_default_str();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"segnet: train, evaluate and use segmentation networks"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", SEGNET_VERSION);
+  int exit_code = 0;
+
+  TrainConfig train_config;
+  bool resume = false;
+  CLI::App* train = app.add_subcommand("train", "train a network; writes checkpoints, a CSV log and report.html");
+  train->add_option("-o,--output", train_config.output, "folder of the run")->capture_default_str();
+  train->add_flag("--resume", resume, "go on where the run in --output stopped, to the bit; its own settings are used");
+  add_train_options(train, train_config);
+  train->callback([&] { exit_code = run_train(train_config, resume); });
+
+  EvalConfig eval_config;
+  CLI::App* eval = app.add_subcommand("eval", "score a checkpoint on a data set");
+  eval->add_option("checkpoint", eval_config.checkpoint, "best.safetensors or last.safetensors of a run")->required();
+  eval->add_option("--split", eval_config.split, "train, val or test; scenes and folders have train and val")->capture_default_str();
+  eval->add_option("-o,--output", eval_config.output, "folder for the table, the report and sample pictures");
+  eval->add_option("--batch", eval_config.batch, "images per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
+  eval->add_flag("--flip-test", eval_config.flip, "average with the mirrored image");
+  eval->add_flag("--other-data", eval_config.other_data, "score on the data set given here, not on the one of the checkpoint");
+  add_data_options(eval, eval_config.data);
+  eval->callback([&] { exit_code = run_eval(eval_config); });
+
+  PredictConfig predict_config;
+  CLI::App* predict = app.add_subcommand("predict", "segment pictures of any size");
+  predict->add_option("checkpoint", predict_config.checkpoint, "best.safetensors or last.safetensors of a run")->required();
+  predict->add_option("inputs", predict_config.inputs, "picture files and folders")->required();
+  predict->add_option("-o,--output", predict_config.output, "folder of the results")->capture_default_str();
+  predict->add_option("--tile", predict_config.tile, "side of the tiles that a large picture is cut into; 0: whole")->capture_default_str();
+  predict->add_option("--overlap", predict_config.overlap, "pixels that neighbouring tiles share")->capture_default_str();
+  predict->add_flag("--probabilities", predict_config.probabilities, "also one grey map per class, 255 = certain");
+  predict->add_flag("--flip-test", predict_config.flip, "average with the mirrored image");
+  predict->callback([&] { exit_code = run_predict(predict_config); });
+
+  ModelConfig summary_model;
+  summary_model.classes = 2;
+  std::vector<std::int64_t> summary_input{1, 256, 256, 3};
+  std::string summary_checkpoint;
+  CLI::App* summary = app.add_subcommand("summary", "layers, shapes, parameters, multiply-adds and memory of a network");
+  add_model_options(summary, summary_model);
+  summary->add_option("--classes", summary_model.classes, "")->capture_default_str();
+  summary->add_option("--input", summary_input, "N H W C")->expected(4)->capture_default_str();
+  summary->add_option("--checkpoint", summary_checkpoint, "the network of a checkpoint instead");
+  summary->callback([&] { exit_code = run_summary(summary_model, summary_checkpoint, summary_input); });
+
+  CLI::App* models = app.add_subcommand("models", "the networks there are");
+  models->callback([&] { exit_code = run_models(); });
+
+  DataConfig check_config;
+  std::string check_split = "train";
+  CLI::App* check = app.add_subcommand("check-data", "look through a data set for what would spoil a training run");
+  check->add_option("--split", check_split, "")->capture_default_str();
+  add_data_options(check, check_config);
+  check->callback([&] { exit_code = run_check_data(check_config, check_split); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    std::fprintf(stderr, "segnet: %s (see `segnet --help`)\n", e.what());
+    return 2;
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "segnet: %s\n", e.what());
+    return 2;
+  }
+  return exit_code;
+}
