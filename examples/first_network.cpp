@@ -14,7 +14,7 @@ struct Net {
 int main() {
   default_generator() = {42};  // seeds weights and images
   Net net;
-  optim::Adam adam(nn::parameters(net), {.lr = 1e-2});
+  optim::Adam<> adam(nn::parameters(net), {.lr = 1e-2});
   for (int step = 0; step <= 200; ++step) {
     const auto images = random_uniform<float>({4, 32, 32, 3}, default_generator());  // [N, H, W, C]
     Tensor<std::int32_t> labels({4, 32, 32});
