@@ -149,7 +149,8 @@ void reduce(const Op& op, const ReducedExtents& e, T* y, const T* x, const In*..
     if (inner == 1 && reduced > 0 && reduced <= row_tile_max_channels) return detail::reduce_short_rows(op, y, outer, reduced, x, more...);
 
   const index_t columns = std::min(inner, detail::reduce_columns), blocks = (inner + columns - 1) / columns;
-  const index_t fold = (detail::reduce_lanes + inner - 1) / inner;  // rows that lie side by side in the accumulators
+  index_t fold = 1;  // rows that lie side by side in the accumulators: a power of two
+  while (fold * inner < detail::reduce_lanes) fold *= 2;
   const index_t rows_per_piece = std::max<index_t>(1, detail::reduce_piece / (columns * fold * 4)) * fold * 4;
   const index_t pieces = std::max<index_t>(1, (reduced + rows_per_piece - 1) / rows_per_piece);
   const std::unique_ptr<A[]> partial(pieces > 1 ? new A[static_cast<std::size_t>(outer * pieces * inner)] : nullptr);
@@ -167,9 +168,12 @@ void reduce(const Op& op, const ReducedExtents& e, T* y, const T* x, const In*..
         // `fold` rows side by side; where fold > 1, width is all of inner.
         const index_t whole = rows / fold, rest = rows % fold, tail = at + whole * fold * inner;
         detail::accumulate_rows(op, sums, whole, fold * inner, fold * width, x + at, (more + at)...);
+        SEGNET_SIMD
         for (index_t j = 0; j < rest * inner; ++j) sums[j] = op.combine(sums[j], static_cast<A>(op.term(x[tail + j], more[tail + j]...)));
-        for (index_t lane = 1; lane < fold; ++lane)
-          for (index_t j = 0; j < inner; ++j) sums[j] = op.combine(sums[j], sums[lane * inner + j]);
+        for (index_t half = fold / 2 * inner; half > 0; half = half / inner / 2 * inner) {
+          SEGNET_SIMD
+          for (index_t j = 0; j < half; ++j) sums[j] = op.combine(sums[j], sums[half + j]);
+        }
         if (pieces == 1)
           for (index_t j = 0; j < width; ++j) y[o * inner + column + j] = static_cast<T>(op.finish(sums[j]));
         else
@@ -247,6 +251,32 @@ SEGNET_INLINE void best_in_columns(const Op& op, const T* x, index_t rows, index
     }
   }
 }
+
+/// The best of n neighbours, the first of equals: in row_tile_width lanes, then among them.
+template <class Op, class T>
+SEGNET_INLINE void best_in_row(const Op& op, const T* x, index_t n, T& best, index_t& where) {
+  constexpr index_t W = row_tile_width;
+  const index_t rows = n / W;
+  best = x[0];
+  where = 0;
+  if (rows > 0) {
+    T lane_best[W];
+    index_t lane_where[W];
+    best_in_columns(op, x, rows, W, W, lane_best, lane_where);
+    for (index_t j = 0; j < W; ++j) {
+      const index_t place = lane_where[j] * W + j;
+      const bool earlier = !op.beats(best, lane_best[j]) && place < where;
+      if (!op.beats(lane_best[j], best) && !earlier) continue;
+      best = lane_best[j];
+      where = place;
+    }
+  }
+  for (index_t i = rows * W; i < n; ++i) {
+    if (!op.beats(x[i], best)) continue;
+    best = x[i];
+    where = i;
+  }
+}
 }  // namespace detail
 
 /// values[outer, inner], indices[outer, inner]: the largest (or smallest) of x over `reduced` >= 1 and the first place where it is;
@@ -272,7 +302,8 @@ void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<
             load_row_tile<isa.value>(x + at * reduced, width, reduced, x + outer * reduced, tile);
             detail::best_in_columns(op, tile, reduced, W, width, best, where);
           }
-        if (!turn) detail::best_in_columns(op, x + o * reduced * inner + j, reduced, inner, width, best, where);
+        if (!turn && inner == 1) detail::best_in_row(op, x + o * reduced, reduced, best[0], where[0]);
+        else if (!turn) detail::best_in_columns(op, x + o * reduced * inner + j, reduced, inner, width, best, where);
         if (values) std::copy(best, best + width, values.data + at);
         if (indices) std::copy(where, where + width, indices.data + at);
       }

@@ -5,6 +5,7 @@
 
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
+#include "segnet/kernels/row_tile.hpp"
 
 namespace segnet::kernels {
 
@@ -28,7 +29,7 @@ struct StridedBox {
 namespace detail {
 /// Calls f(source offset, destination offset) for the positions [begin, end), in row-major order, of the first `dims` dimensions.
 template <class F>
-void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const F& f) {
+SEGNET_INLINE void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const F& f) {
   index_t at[StridedBox::max_rank], s = 0, d = 0;
   for (index_t k = dims - 1, rest = begin; k >= 0; --k) {
     at[k] = rest % box.size[k];
@@ -47,6 +48,27 @@ void walk_box(const StridedBox& box, int dims, index_t begin, index_t end, const
       at[k] = 0;
     }
   }
+}
+
+/// to[i * to_pitch + j] = from[j * from_pitch + i] for i < m, j < n: in registers where a whole square fits.
+template <Isa isa, class T>
+SEGNET_INLINE void transpose_block(const T* from, index_t from_pitch, T* to, index_t to_pitch, index_t m, index_t n) {
+  if constexpr (sizeof(T) == 4 || sizeof(T) == 8) {
+    using Word = std::conditional_t<sizeof(T) == 4, float, double>;  // only moved, never computed with
+    using V = Simd<Word, isa>;
+    constexpr index_t lanes = V::lanes;
+    if (m == lanes && n == lanes) {
+      typename V::Vector v[lanes];
+#pragma GCC unroll 16
+      for (index_t j = 0; j < lanes; ++j) v[j] = V::load(reinterpret_cast<const Word*>(from + j * from_pitch));
+      transpose_registers<V>(v);
+#pragma GCC unroll 16
+      for (index_t i = 0; i < lanes; ++i) V::at(reinterpret_cast<Word*>(to + i * to_pitch)) = v[i];
+      return;
+    }
+  }
+  for (index_t i = 0; i < m; ++i)
+    for (index_t j = 0; j < n; ++j) to[i * to_pitch + j] = from[j * from_pitch + i];
 }
 }  // namespace detail
 
@@ -96,32 +118,33 @@ void copy_strided(StridedBox box, const ConstView<T, Cpu>& x, View<T, Cpu> y) {
     return;
   }
 
-  // Neighbours at the source and neighbours at the destination lie along different dimensions: small square tiles, so that both
-  // sides' cache lines are used up while they are there.
+  // Neighbours at the source lie along one dimension, neighbours at the destination along another: transposed in small squares,
+  // strip by strip of that dimension, so that both sides' cache lines are used up while they are there.
   int other = -1;
-  for (int k = 0; k < last; ++k)
-    if ((dn == 1 && box.source[k] == 1) || (sn == 1 && box.destination[k] == 1)) other = k;
+  for (int k = 0; k < last && dn == 1; ++k)
+    if (box.source[k] == 1) other = k;
   if (other >= 0) {
-    constexpr index_t tile = 16;
-    const index_t m = box.size[other], sm = box.source[other], dm = box.destination[other];
+    constexpr index_t strip = 16;
+    const index_t m = box.size[other], pitch = box.destination[other], strips = (m + strip - 1) / strip;
     for (int k = other; k + 1 < last; ++k) {  // the dimensions that remain, in front
       box.size[k] = box.size[k + 1];
       box.source[k] = box.source[k + 1];
       box.destination[k] = box.destination[k + 1];
     }
-    const index_t strips = (m + tile - 1) / tile;
     box.size[last - 1] = strips;
-    box.source[last - 1] = sm * tile;
-    box.destination[last - 1] = dm * tile;
-    parallel_for(total / (n * m) * strips, grain / (tile * n), [&](index_t begin, index_t end) {
-      index_t strip = begin;
-      detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) {
-        const index_t height = std::min(tile, m - strip++ % strips * tile);
-        for (index_t j0 = 0; j0 < n; j0 += tile) {
-          const index_t j1 = std::min(n, j0 + tile);
-          for (index_t i = 0; i < height; ++i)
-            for (index_t j = j0; j < j1; ++j) destination[d + i * dm + j * dn] = source[s + i * sm + j * sn];
-        }
+    box.source[last - 1] = strip;
+    box.destination[last - 1] = pitch * strip;
+    parallel_for(total / (n * m) * strips, grain / (strip * n), [&](index_t begin, index_t end) {
+      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+        constexpr index_t side = std::min<index_t>(strip, vector_bytes(isa.value) / static_cast<index_t>(sizeof(T)));
+        index_t number = begin;
+        detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) SEGNET_INLINE_LAMBDA {
+          const index_t height = std::min(strip, m - number++ % strips * strip);
+          for (index_t j = 0; j < n; j += side)
+            for (index_t i = 0; i < height; i += side)
+              detail::transpose_block<isa.value>(source + s + j * sn + i, sn, destination + d + i * pitch + j, pitch,
+                                                 std::min(side, height - i), std::min(side, n - j));
+        });
       });
     });
     return;
