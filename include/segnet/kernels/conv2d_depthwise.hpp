@@ -1,106 +1,146 @@
-// Depth-wise convolution: every channel has its own kernel, so channels are the vector and nothing is shared between them.
-// Bound by memory: each pass reads its inputs once from memory and again, for the other taps, from the cache.
+// Depth-wise convolution: every channel has its own kernel, so channels are the vector and nothing is shared between them. Bound by
+// memory; a tile of pixels stays in registers while its taps are added up.
 #pragma once
 
-#include "segnet/core/view.hpp"
-#include "segnet/kernels/conv2d_geometry.hpp"
-#include "segnet/kernels/gemm_tile.hpp"
+#include "segnet/kernels/conv2d_gather.hpp"
 
 namespace segnet::kernels::depthwise {
 
-/// The weight as [kh * kw, C]: tap by tap, channels adjacent.
-template <class T>
-void transpose_weight(const ConvGeometry& g, const T* w, T* to) {
-  for (index_t c = 0; c < g.C; ++c)
-    for (index_t t = 0; t < g.taps(); ++t) to[t * g.C + c] = w[c * g.taps() + t];
-}
+constexpr int tile_pixels = 8;
 
-/// to[c] += a[c] * b[c]
-template <class T>
-SEGNET_INLINE void add_product(T* to, const T* a, const T* b, index_t channels) {
-  SEGNET_SIMD
-  for (index_t c = 0; c < channels; ++c) to[c] += a[c] * b[c];
-}
-
-/// Calls f(ki, kj, pixel of x) for each tap of output pixel (n, oh, ow) that lies in the image.
-template <class F>
-SEGNET_INLINE void for_taps(const ConvGeometry& g, index_t n, index_t oh, index_t ow, const F& f) {
-  for (index_t ki = 0; ki < g.kh; ++ki) {
-    const index_t h = g.input_row(oh, ki);
-    if (h < 0 || h >= g.H) continue;
-    for (index_t kj = 0; kj < g.kw; ++kj) {
-      const index_t v = g.input_column(ow, kj);
-      if (v >= 0 && v < g.W) f(ki, kj, (n * g.H + h) * g.W + v);
-    }
+/// Calls f(c, whole) so that vectors from c on cover [0, channels). The last ones may overlap; where there are fewer channels than
+/// a vector holds, `whole` is false and f works on [c, channels) one by one.
+template <index_t lanes, class F>
+SEGNET_INLINE void for_vectors(index_t channels, const F& f) {
+  if (channels < lanes) return f(0, std::false_type{});
+  for (index_t c = 0;; c = std::min(c + lanes, channels - lanes)) {
+    f(c, std::true_type{});
+    if (c + lanes >= channels) return;
   }
+}
+
+/// out[m][c] = bias[c] + sum_t weight[t][c] * rows[t][m][c]
+template <Isa isa, class T>
+SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const T* bias, index_t channels) {
+  using S = Simd<T, isa>;
+  for_vectors<S::lanes>(channels, [&](index_t c, auto whole) SEGNET_INLINE_LAMBDA {
+    if constexpr (whole) {
+      typename S::Vector acc[tile_pixels];
+      const typename S::Vector first = bias ? S::load(bias + c) : typename S::Vector{};
+      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] = first;
+      for (index_t t = 0; t < tile.taps; ++t) {
+        const typename S::Vector w = S::load(weight + t * channels + c);
+        SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] += w * S::load(tile.rows[t * tile_pixels + m] + c);
+      }
+      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) if (m < tile.valid) S::at(tile.out[m] + c) = acc[m];
+    } else {
+      for (index_t m = 0; m < tile.valid; ++m)
+        for (index_t i = 0; i < channels; ++i) {
+          T sum = bias ? bias[i] : T(0);
+          for (index_t t = 0; t < tile.taps; ++t) sum += weight[t * channels + i] * tile.rows[t * tile_pixels + m][i];
+          tile.out[m][i] = sum;
+        }
+    }
+  });
+}
+
+/// All pixels of a gather, with one weight vector [channels] per tap.
+template <class T>
+void multiply(const Gather<T>& gather, const T* weight, const T* bias, index_t channels) {
+  const index_t pixels = gather.size(), piece = tile_pixels * std::max<index_t>(1, (1 << 14) / (tile_pixels * channels));
+  const index_t rows_each = gather.taps() * tile_pixels + pointer_slack, outs_each = tile_pixels + pointer_slack, workers = num_threads();
+  const Scratch<const T*> rows(workers * rows_each);
+  const Scratch<T*> outs(workers * outs_each);
+  parallel_workers((pixels + piece - 1) / piece, [&](index_t i, int worker) {
+    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      constexpr Isa set = decltype(isa)::value;
+      Position at = gather.position(i * piece);
+      for (index_t p = i * piece; p < std::min(pixels, (i + 1) * piece); p += tile_pixels) {
+        const auto tile = gather.template tile<set>(at, tile_pixels, std::min<index_t>(tile_pixels, pixels - p), 0, 0, false,
+                                                    rows.data() + worker * rows_each, outs.data() + worker * outs_each);
+        multiply_tile<set>(tile, weight, bias, channels);
+      }
+    });
+  });
 }
 
 /// y[n, oh, ow, c] = b[c] + sum_{ki, kj} w[c, ki, kj] * x[n, input_row(oh, ki), input_column(ow, kj), c]
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y) {
-  const Scratch<T> taps(g.taps() * g.C);
-  transpose_weight(g, w.data, taps.data());
-  parallel_for(g.N * g.OH, 1, [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      for (index_t row = begin; row < end; ++row)
-        for (index_t ow = 0; ow < g.OW; ++ow) {
-          T* to = y.data + (row * g.OW + ow) * g.C;
-          for (index_t c = 0; c < g.C; ++c) to[c] = b ? b[c] : T(0);
-          for_taps(g, row / g.OH, row % g.OH, ow, [&](index_t ki, index_t kj, index_t pixel) SEGNET_INLINE_LAMBDA {
-            add_product(to, taps.data() + (ki * g.kw + kj) * g.C, x.data + pixel * g.C, g.C);
-          });
-        }
-    });
-  });
+  const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
+  std::fill_n(zeros.data(), g.C, T(0));
+  for (index_t c = 0; c < g.C; ++c)
+    for (index_t t = 0; t < g.taps(); ++t) weight.data()[t * g.C + c] = w[c * g.taps() + t];
+  const auto gather = forward_gather(g, x.data, y.data, static_cast<const T*>(zeros.data()));
+  multiply<T>(gather, weight.data(), b.data, g.C);
 }
 
 /// dx[n, h, v, c] = b[c] + sum_{ki, kj} w[c, ki, kj] * dy[n, output_row(h, ki), output_column(v, kj), c]
 template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx) {
-  const Scratch<T> taps(g.taps() * g.C);
-  transpose_weight(g, w.data, taps.data());
-  parallel_for(g.N * g.H, 1, [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      for (index_t row = begin; row < end; ++row)
-        for (index_t v = 0; v < g.W; ++v) {
-          T* to = dx.data + (row * g.W + v) * g.C;
-          for (index_t c = 0; c < g.C; ++c) to[c] = b ? b[c] : T(0);
-          for (index_t ki = 0; ki < g.kh; ++ki) {
-            const index_t oh = g.output_row(row % g.H, ki);
-            if (oh < 0) continue;
-            for (index_t kj = 0; kj < g.kw; ++kj) {
-              const index_t ow = g.output_column(v, kj);
-              if (ow < 0) continue;
-              add_product(to, taps.data() + (ki * g.kw + kj) * g.C, dy.data + ((row / g.H * g.OH + oh) * g.OW + ow) * g.C, g.C);
-            }
-          }
-        }
-    });
-  });
+  const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
+  std::fill_n(zeros.data(), g.C, T(0));
+  for_each_phase(g, dy.data, dx.data, static_cast<const T*>(zeros.data()),
+                 [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
+                   for (index_t t = 0; t < gather.taps(); ++t)
+                     for (index_t c = 0; c < g.C; ++c)
+                       weight.data()[t * g.C + c] = w[(c * g.kh + kis[t / kjs.size()]) * g.kw + kjs[t % kjs.size()]];
+                   multiply<T>(gather, weight.data(), b.data, g.C);
+                 });
+}
+
+/// sum[t][c] += sum over the tile's pixels of dy[m][c] * rows[t][m][c], for `height` pixels whose dy lie one behind the other
+template <Isa isa, class T>
+SEGNET_INLINE void add_tile_products(const Tile<T>& tile, index_t height, const T* dy, index_t channels, T* sum) {
+  using S = Simd<T, isa>;
+  for (index_t t = 0; t < tile.taps; ++t) {
+    const T* const* row = tile.rows + t * height;
+    index_t c = 0;
+    for (; c + S::lanes <= channels; c += S::lanes) {
+      typename S::Vector even{}, odd{};
+      index_t m = 0;
+      for (; m + 2 <= tile.valid; m += 2) {
+        even += S::load(dy + m * channels + c) * S::load(row[m] + c);
+        odd += S::load(dy + (m + 1) * channels + c) * S::load(row[m + 1] + c);
+      }
+      if (m < tile.valid) even += S::load(dy + m * channels + c) * S::load(row[m] + c);
+      S::at(sum + t * channels + c) += even + odd;
+    }
+    for (; c < channels; ++c)
+      for (index_t m = 0; m < tile.valid; ++m) sum[t * channels + c] += dy[m * channels + c] * row[m][c];
+  }
 }
 
 /// dw[c, ki, kj] = sum_{n, oh, ow} dy[n, oh, ow, c] * x[n, input_row(oh, ki), input_column(ow, kj), c], summed over fixed chunks
-/// of output rows, then over the chunks.
+/// of pixels, then over the chunks.
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw) {
-  const index_t size = g.taps() * g.C, rows = g.N * g.OH;
-  const index_t chunk = std::max<index_t>(1, std::max((rows + 63) / 64, (1 << 15) / (g.OW * g.C))), chunks = (rows + chunk - 1) / chunk;
-  const Scratch<T> partial(std::max<index_t>(chunks, 1) * size);
-  parallel_chunks(chunks, [&](index_t i) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
-      T* sum = partial.data() + i * size;
-      for (index_t k = 0; k < size; ++k) sum[k] = 0;
-      for (index_t row = i * chunk; row < std::min(rows, (i + 1) * chunk); ++row)
-        for (index_t ow = 0; ow < g.OW; ++ow)
-          for_taps(g, row / g.OH, row % g.OH, ow, [&](index_t ki, index_t kj, index_t pixel) SEGNET_INLINE_LAMBDA {
-            add_product(sum + (ki * g.kw + kj) * g.C, dy.data + (row * g.OW + ow) * g.C, x.data + pixel * g.C, g.C);
-          });
+  constexpr index_t height = 32;
+  const index_t size = g.taps() * g.C, pixels = g.N * g.OH * g.OW, tiles = (pixels + height - 1) / height;
+  const index_t chunk = std::max<index_t>((tiles + 63) / 64, 1), chunks = (tiles + chunk - 1) / chunk;
+  const index_t rows_each = g.taps() * height + pointer_slack, outs_each = height + pointer_slack, workers = num_threads();
+  const Scratch<T> sums(std::max<index_t>(chunks, 1) * size), zeros(g.C);
+  const Scratch<const T*> rows(workers * rows_each);
+  const Scratch<T*> outs(workers * outs_each);
+  std::fill_n(zeros.data(), g.C, T(0));
+  const auto gather = forward_gather(g, x.data, static_cast<T*>(nullptr), static_cast<const T*>(zeros.data()));
+  parallel_workers(chunks, [&](index_t i, int worker) {
+    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      constexpr Isa set = decltype(isa)::value;
+      T* sum = sums.data() + i * size;
+      std::fill_n(sum, size, T(0));
+      Position at = gather.position(i * chunk * height);
+      for (index_t p = i * chunk * height; p < std::min(pixels, (i + 1) * chunk * height); p += height) {
+        const auto tile = gather.template tile<set>(at, height, std::min(height, pixels - p), 0, 0, false, rows.data() + worker * rows_each,
+                                                    outs.data() + worker * outs_each);
+        add_tile_products<set>(tile, height, dy.data + p * g.C, g.C, sum);
+      }
     });
   });
   for (index_t c = 0; c < g.C; ++c)
     for (index_t t = 0; t < g.taps(); ++t) {
       T sum = 0;
-      for (index_t i = 0; i < chunks; ++i) sum += partial.data()[i * size + t * g.C + c];
+      for (index_t i = 0; i < chunks; ++i) sum += sums.data()[i * size + t * g.C + c];
       dw[c * g.taps() + t] = sum;
     }
 }
