@@ -1,6 +1,7 @@
 // What the tests share: typed tests over devices and element types, integer-valued data, exact comparison.
 #pragma once
 
+#define DOCTEST_CONFIG_VOID_CAST_EXPRESSIONS  // CHECK_THROWS of functions that are [[nodiscard]]
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -143,7 +143,7 @@ void reduce_short_rows(const Op& op, T* y, index_t outer, index_t reduced, const
 template <class Op, class T, class... In>
 void reduce(const Op& op, const ReducedExtents& e, T* y, const T* x, const In*... more) {
   using A = Accumulator<T>;
-  const auto [outer, reduced, inner] = e;
+  const index_t outer = e.outer, reduced = e.reduced, inner = e.inner;
   if (outer == 0 || inner == 0) return;
   if constexpr (std::is_floating_point_v<T>)
     if (inner == 1 && reduced > 0 && reduced <= row_tile_max_channels) return detail::reduce_short_rows(op, y, outer, reduced, x, more...);
@@ -284,7 +284,7 @@ SEGNET_INLINE void best_in_row(const Op& op, const T* x, index_t n, T& best, ind
 template <class Op, class T>
 void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<T, Cpu> values, View<index_t, Cpu> indices) {
   const T* const x = input.data;
-  const auto [outer, reduced, inner] = e;
+  const index_t outer = e.outer, reduced = e.reduced, inner = e.inner;
   constexpr index_t W = row_tile_width;
   const bool turn = inner == 1 && reduced <= row_tile_max_channels && std::is_floating_point_v<T>;
   const index_t rows = turn ? (outer + W - 1) / W : outer, blocks = turn ? 1 : (inner + W - 1) / W;
@@ -314,7 +314,7 @@ void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<
 /// dx[outer, reduced, inner]: dy where `indices` points, 0 elsewhere.
 template <class T>
 void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cpu> dy, ConstView<index_t, Cpu> indices, View<T, Cpu> dx) {
-  const auto [outer, reduced, inner] = e;
+  const index_t outer = e.outer, reduced = e.reduced, inner = e.inner;
   parallel_for(outer * reduced, std::max<index_t>(1, 32768 / std::max<index_t>(inner, 1)), [=](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
       const index_t o = i / reduced, r = i % reduced;
