@@ -1,6 +1,4 @@
 // segnet eval: the scores of a checkpoint on a data set, image by image at full size.
-#include <filesystem>
-
 #include "commands.hpp"
 #include "datasets.hpp"
 #include "report.hpp"
@@ -18,11 +16,10 @@ int run_eval(const EvalConfig& config) {
   std::printf("%s\n%lld images (%s), %.1f images/s, loss %.4f\n", scores.confusion.table(dataset.info().classes).c_str(),
               static_cast<long long>(dataset.size()), config.split.c_str(), scores.images_per_second, scores.loss);
   if (!config.output.empty()) {
-    std::filesystem::create_directories(config.output);
-    const auto file = [&](const char* name) { return (std::filesystem::path(config.output) / name).string(); };
-    write_file_atomically(file("scores.txt"), scores.confusion.table(dataset.info().classes));
-    write_report(file("report.html"), trained.header, nullptr, scores, config.split);
-    std::printf("report    %s\n", file("report.html").c_str());
+    const OutputFolder output(config.output);
+    write_file_atomically(output.of("scores.txt"), scores.confusion.table(dataset.info().classes));
+    write_report(output.of("report.html"), trained.header, nullptr, scores, config.split);
+    std::printf("report    %s\n", output.of("report.html").c_str());
   }
   return 0;
 }

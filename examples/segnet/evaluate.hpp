@@ -3,7 +3,7 @@
 
 #include "checkpoint.hpp"
 #include "progress.hpp"
-#include "segnet/data/sample.hpp"
+#include "segnet/data/loader.hpp"
 #include "segnet/metrics/confusion.hpp"
 
 namespace segnet::program {
@@ -67,6 +67,11 @@ inline Evaluation evaluate(nn::AnyModule<>& network, const NetworkInfo& info, co
   index_t first = 0;
   for (index_t i = 0; i < total; ++i) {
     data::Sample sample = dataset.get(i);
+    try {
+      data::check_labels(sample, dataset.info());
+    } catch (const Error& e) {
+      throw data::SampleError(sample.name, i, e.what());
+    }
     if (!waiting.empty() &&
         (waiting[0].image.shape() != sample.image.shape() || static_cast<std::int64_t>(waiting.size()) == options.batch)) {
       run(first);

@@ -46,6 +46,7 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
            c.crop_w = hw.back();
          },
          "random crop: HEIGHT [WIDTH]")
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
       ->expected(1, 2);
   app->add_option("--scale-min", c.scale_min, "random scale before the crop")->capture_default_str();
   app->add_option("--scale-max", c.scale_max, "")->capture_default_str();
@@ -80,6 +81,7 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
 int main(int argc, char** argv) {
   CLI::App app{"segnet: train, evaluate and use segmentation networks"};
   app.require_subcommand(1);
+  app.option_defaults()->take_last();  // of an option given twice, as scripts do to override
   app.set_version_flag("--version", SEGNET_VERSION);
   int exit_code = 0;
 
@@ -105,7 +107,9 @@ int main(int argc, char** argv) {
   PredictConfig predict_config;
   CLI::App* predict = app.add_subcommand("predict", "segment pictures of any size");
   predict->add_option("checkpoint", predict_config.checkpoint, "best.safetensors or last.safetensors of a run")->required();
-  predict->add_option("inputs", predict_config.inputs, "picture files and folders")->required();
+  predict->add_option("inputs", predict_config.inputs, "picture files and folders")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   predict->add_option("-o,--output", predict_config.output, "folder of the results")->capture_default_str();
   predict->add_option("--tile", predict_config.tile, "side of the tiles that a large picture is cut into; 0: whole")->capture_default_str();
   predict->add_option("--overlap", predict_config.overlap, "pixels that neighbouring tiles share")->capture_default_str();
@@ -120,7 +124,10 @@ int main(int argc, char** argv) {
   CLI::App* summary = app.add_subcommand("summary", "layers, shapes, parameters, multiply-adds and memory of a network");
   add_model_options(summary, summary_model);
   summary->add_option("--classes", summary_model.classes, "")->capture_default_str();
-  summary->add_option("--input", summary_input, "N H W C")->expected(4)->capture_default_str();
+  summary->add_option("--input", summary_input, "N H W C")
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
+      ->expected(4)
+      ->capture_default_str();
   summary->add_option("--checkpoint", summary_checkpoint, "the network of a checkpoint instead");
   summary->callback([&] { exit_code = run_summary(summary_model, summary_checkpoint, summary_input); });
 

@@ -46,7 +46,7 @@ int run_predict(const PredictConfig& config) {
   const models::InferenceOptions options{.tile = config.tile, .overlap = config.overlap, .flip = config.flip};
   if (config.tile < 0 || (config.tile > 0 && (config.overlap < 0 || config.overlap >= config.tile)))
     throw ValueError("predict", "--overlap", "at least 0 and below --tile", concat(config.overlap));
-  fs::create_directories(config.output);
+  const OutputFolder output(config.output);
 
   Progress progress("predict");
   std::map<std::string, fs::path> used;
@@ -58,7 +58,7 @@ int run_predict(const PredictConfig& config) {
     const Tensor<std::uint8_t> image = read_image(files[i].string());
     const Tensor<float> probabilities = models::predict_probabilities(trained.network, trained.input(image), options);
     const Tensor<std::int32_t> labels = models::most_likely(probabilities).alias({image.dim(0), image.dim(1)});
-    const std::string base = (fs::path(config.output) / stem).string();
+    const std::string base = output.of(stem);
     write_label_map(base + ".png", labels, trained.header.palette);
     write_png(base + "_overlay.png", report::overlay(image, labels, trained.header.palette));
     if (config.probabilities) {

@@ -1,11 +1,14 @@
-// A progress bar on a terminal, plain lines elsewhere.
+// What a command shows and where it puts things: a progress bar on a terminal, plain lines elsewhere; a folder of results.
 #pragma once
 
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+
+#include "segnet/core/error.hpp"
 
 namespace segnet::program {
 
@@ -17,6 +20,26 @@ inline std::string clock_text(double seconds) {
   else std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
   return text;
 }
+
+/// A folder for results: made at once, so that a wrong path is found early, and taken away again if nothing was put into it.
+class OutputFolder {
+ public:
+  explicit OutputFolder(std::filesystem::path path) : path_(std::move(path)) {
+    std::error_code error;
+    std::filesystem::create_directories(path_, error);
+    if (error) throw IoError(path_.string(), concat("cannot make this folder: ", error.message()));
+  }
+  ~OutputFolder() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);  // only when empty
+  }
+  OutputFolder(const OutputFolder&) = delete;
+  OutputFolder& operator=(const OutputFolder&) = delete;
+  [[nodiscard]] std::string of(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
 
 class Progress {
  public:

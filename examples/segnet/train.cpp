@@ -25,12 +25,6 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-struct Paths {
-  explicit Paths(const std::string& output) : folder(output) {}
-  fs::path folder;
-  [[nodiscard]] std::string of(const char* name) const { return (folder / name).string(); }
-};
-
 using State = optim::OptimizerState<float>;
 
 /// An optimiser's (or moving average's) state as entries of a checkpoint, and back.
@@ -144,24 +138,20 @@ index_t count_parameters(const nn::AnyModule<>& network) {
   return n;
 }
 
-/// Lets nobody start a second run in a folder that holds one, nor resume where there is none.
-std::optional<SafetensorsFile> checkpoint_to_resume(const Paths& paths, bool resume) {
-  const std::string last = paths.of("last.safetensors");
-  if (fs::exists(last) && !resume) throw IoError(last, "there is a run in this folder: go on with --resume, or choose another --output");
-  if (!resume) return {};
-  return SafetensorsFile(last);
-}
-
 }  // namespace
 
 int run_train(TrainConfig config, bool resume) {
-  const Paths paths(config.output);
-  const auto checkpoint = checkpoint_to_resume(paths, resume);
+  const OutputFolder paths(config.output);
+  const std::string last = paths.of("last.safetensors");
+  if (fs::exists(last) && !resume) throw IoError(last, "there is a run in this folder: go on with --resume, or choose another --output");
+  std::optional<SafetensorsFile> checkpoint;
   RunState resumed;
-  if (checkpoint) {
+  if (resume) {
+    checkpoint.emplace(last);
     const CheckpointHeader header = read_header(*checkpoint);
+    const std::string folder = config.output;
     config = header.config;
-    config.output = paths.folder.string();
+    config.output = folder;
     resumed = header.state;
   }
   const NetworkInfo& info = network_info(config.model.name);
@@ -174,7 +164,6 @@ int run_train(TrainConfig config, bool resume) {
   Training training(config, train_data.info());
   if (checkpoint) training.restore(*checkpoint, resumed);
   RunState& state = training.header.state;
-  fs::create_directories(paths.folder);
 
   data::Loader loader(train_data, augmentation,
                       {.batch = config.batch, .seed = config.seed, .workers = config.workers, .shuffle = true, .drop_last = true});
@@ -194,7 +183,7 @@ int run_train(TrainConfig config, bool resume) {
   Progress progress("");
   const double before = state.seconds;
   const auto seconds = [&] { return before + progress.seconds(); };
-  const auto save_last = [&] { training.save_last(paths.of("last.safetensors"), seconds()); };
+  const auto save_last = [&] { training.save_last(last, seconds()); };
 
   bool out_of_time = false;
   while (state.epoch < config.epochs && !out_of_time) {

@@ -99,8 +99,8 @@ class Loader {
   }
 
   /// The next batch of the epoch, or nothing after the last; before any `start`, epoch 0 starts.
-  /// @throws SampleError naming the sample that could not be read or had another size than the first of its batch. The loader then stands
-  /// behind that batch.
+  /// @throws SampleError naming the sample that could not be read, has labels that are no class, or has another size than the first of its
+  /// batch. The loader then stands behind that batch.
   [[nodiscard]] std::optional<Batch> next() {
     if (!order_) start(0);
     std::unique_lock lock(mutex_);
@@ -141,7 +141,9 @@ class Loader {
       const index_t index = order[static_cast<std::size_t>(first + i)];
       try {
         Generator random = of_epoch.split(static_cast<std::uint64_t>(index));
-        put(batch, i, n, augmented(dataset_.get(index), augmentation_, random));
+        Sample sample = dataset_.get(index);
+        check_labels(sample, dataset_.info());
+        put(batch, i, n, augmented(std::move(sample), augmentation_, random));
       } catch (const std::exception& error) {
         throw SampleError(dataset_.name(index), index, error.what());
       }

@@ -29,6 +29,17 @@ struct DatasetInfo {
   [[nodiscard]] index_t num_classes() const { return static_cast<index_t>(classes.size()); }
 };
 
+/// @throws ValueError naming the first label that is neither a class nor ignored, and its place
+inline void check_labels(const Sample& sample, const DatasetInfo& info) {
+  const Tensor<std::int32_t>& label = sample.label;
+  for (index_t i = 0; i < label.numel(); ++i) {
+    const std::int32_t value = label.data()[i];
+    if (value != info.ignore_index && (value < 0 || value >= info.num_classes()))
+      throw ValueError("data", "label", concat("a class from 0 to ", info.num_classes() - 1, ", or ", info.ignore_index, " (ignored)"),
+                       concat(value, " at row ", i / label.dim(1), ", column ", i % label.dim(1)));
+  }
+}
+
 enum class Split { train, val, test };
 
 [[nodiscard]] inline std::string to_string(Split split) { return split == Split::train ? "train" : split == Split::val ? "val" : "test"; }

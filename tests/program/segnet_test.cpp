@@ -1,0 +1,255 @@
+// The segnet program as a user runs it: bad input, killed and resumed training, predictions. SEGNET_PROGRAM names it.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "segnet/io/image.hpp"
+#include "segnet/io/label_map.hpp"
+#include "segnet/io/safetensors.hpp"
+#include "support/testing.hpp"
+
+using namespace segnet;
+namespace fs = std::filesystem;
+
+namespace {
+
+const char* program() { return std::getenv("SEGNET_PROGRAM"); }
+
+/// A folder of its own for each test case, removed at the end.
+struct Folder {
+  fs::path path = fs::temp_directory_path() / concat("segnet_program_", getpid());
+  Folder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+/// Starts the program with its output in files. @return the process
+pid_t start(const Folder& folder, const std::vector<std::string>& arguments) {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!std::freopen((folder / "out.txt").c_str(), "w", stdout) || !std::freopen((folder / "err.txt").c_str(), "w", stderr)) _exit(99);
+    std::vector<char*> argv{const_cast<char*>(program())};
+    for (const auto& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+    execv(program(), argv.data());
+    _exit(99);
+  }
+  return child;
+}
+Outcome finish(const Folder& folder, pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(folder / "out.txt"), read_file(folder / "err.txt")};
+}
+Outcome run(const Folder& folder, const std::vector<std::string>& arguments) { return finish(folder, start(folder, arguments)); }
+
+/// Twelve pictures of a bright disc on dark noise, and their masks.
+void write_pairs(const Folder& folder, int count = 12) {
+  fs::create_directories(folder / "images");
+  fs::create_directories(folder / "masks");
+  for (int n = 0; n < count; ++n) {
+    Tensor<std::uint8_t> image({24, 32, 3});
+    Tensor<std::int32_t> mask({24, 32});
+    for (index_t y = 0; y < 24; ++y)
+      for (index_t x = 0; x < 32; ++x) {
+        const bool inside = (y - 8 - n % 5) * (y - 8 - n % 5) + (x - 10 - n) * (x - 10 - n) < 36;
+        mask.at(y, x) = inside;
+        for (index_t c = 0; c < 3; ++c) image.at(y, x, c) = static_cast<std::uint8_t>((inside ? 180 : 40) + testing::random().below(40));
+      }
+    write_png(folder / concat("images/", n, ".png"), image);
+    write_label_map(folder / concat("masks/", n, ".png"), mask);
+  }
+}
+std::vector<std::string> train_arguments(const Folder& folder, const std::string& output, std::vector<std::string> more = {}) {
+  std::vector<std::string> all{"train",
+                               "--data",
+                               "folder",
+                               "--images",
+                               folder / "images",
+                               "--masks",
+                               folder / "masks",
+                               "--classes",
+                               "2",
+                               "--width",
+                               "4",
+                               "--depth",
+                               "2",
+                               "--batch",
+                               "3",
+                               "--epochs",
+                               "6",
+                               "--output",
+                               output,
+                               "--ema",
+                               "0.9",
+                               "--jitter",
+                               "0.5",
+                               "--checkpoint-every",
+                               "1"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+/// Both checkpoints hold the same tensors, bit for bit.
+bool same_tensors(const std::string& a, const std::string& b) {
+  const SafetensorsFile x(a), y(b);
+  if (x.names() != y.names()) return false;
+  for (const auto& name : x.names()) {
+    if (x.dtype(name) == "F32" ? !testing::equal(x.tensor<float>(name), y.tensor<float>(name))
+                               : !testing::equal(x.tensor<std::int64_t>(name), y.tensor<std::int64_t>(name)))
+      return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+#define NEEDS_PROGRAM                                           \
+  if (!program()) {                                             \
+    MESSAGE("skipped: SEGNET_PROGRAM does not name a program"); \
+    return;                                                     \
+  }
+
+TEST_CASE("training killed 20 times at random moments ends with the same bits as training that was not") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  const auto started = std::chrono::steady_clock::now();
+  const Outcome whole = run(folder, train_arguments(folder, folder / "whole", {"--epochs", "20"}));
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+
+  int kills = 0;
+  for (int attempt = 0; attempt < 400; ++attempt) {
+    const bool resume = fs::exists(folder / "killed/last.safetensors");
+    const pid_t child = start(folder, resume ? std::vector<std::string>{"train", "--resume", "--output", folder / "killed"}
+                                             : train_arguments(folder, folder / "killed", {"--epochs", "20"}));
+    if (kills == 20) {
+      const Outcome rest = finish(folder, child);
+      INFO(rest.err);
+      REQUIRE(rest.code == 0);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds * testing::random().uniform(0, 0.1)));
+    kill(child, SIGKILL);
+    const Outcome end = finish(folder, child);
+    INFO(end.err);
+    REQUIRE((end.code == -SIGKILL || end.code == 0));
+    kills += end.code == -SIGKILL;
+    if (end.code == 0) break;  // it was faster
+  }
+  MESSAGE("killed ", kills, " times");
+  CHECK(kills >= 10);
+  CHECK(same_tensors(folder / "whole/last.safetensors", folder / "killed/last.safetensors"));
+  CHECK(same_tensors(folder / "whole/best.safetensors", folder / "killed/best.safetensors"));
+}
+
+TEST_CASE("Ctrl-C leaves a checkpoint and says how to go on") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  const pid_t child = start(folder, train_arguments(folder, folder / "run", {"--epochs", "10000"}));
+  for (int i = 0; i < 6000 && !fs::exists(folder / "run/last.safetensors"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(child, SIGINT);
+  const Outcome end = finish(folder, child);
+  CHECK(end.code == 130);
+  CHECK(end.out.find("segnet train --resume --output") != std::string::npos);
+}
+
+TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and summary of a checkpoint") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  REQUIRE(run(folder, train_arguments(folder, folder / "run")).code == 0);
+  for (const char* file : {"best.safetensors", "last.safetensors", "log.csv", "report.html"})
+    CHECK(fs::exists(folder / ("run/" + std::string(file))));
+
+  fs::create_directories(folder / "in");
+  write_png(folder / "in/wide.png", testing::integers<std::uint8_t>({13, 50, 3}, 0, 255));
+  write_png(folder / "in/dot.png", testing::integers<std::uint8_t>({1, 1, 3}, 0, 255));
+  for (const char* checkpoint : {"run/best.safetensors", "run/last.safetensors"}) {
+    const Outcome end = run(
+        folder, {"predict", folder / checkpoint, folder / "in", "-o", folder / "out", "--tile", "16", "--overlap", "8", "--probabilities"});
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+    const auto labels = read_label_map(folder / "out/wide.png");
+    CHECK(labels.shape() == Shape{13, 50});
+    CHECK(read_image(folder / "out/wide_overlay.png").shape() == Shape{13, 50, 3});
+    const auto one = read_image(folder / "out/wide_1.png");
+    for (index_t p = 0; p < labels.numel(); ++p) CHECK((one.data()[3 * p] >= 127) == (labels.data()[p] == 1));
+    CHECK(read_label_map(folder / "out/dot.png").shape() == Shape{1, 1});
+  }
+  const Outcome eval = run(folder, {"eval", folder / "run/best.safetensors", "-o", folder / "scores"});
+  CHECK(eval.code == 0);
+  CHECK(eval.out.find("class 1") != std::string::npos);
+  CHECK(fs::exists(folder / "scores/report.html"));
+  CHECK(run(folder, {"summary", "--checkpoint", folder / "run/best.safetensors"}).out.find("down.0.0") != std::string::npos);
+  CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
+}
+
+TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  fs::create_directories(folder / "empty");
+  const auto fails = [&](const std::vector<std::string>& arguments, const std::string& named) {
+    const Outcome end = run(folder, arguments);
+    INFO(arguments[0], " ", arguments.back(), ": ", end.err);
+    CHECK(end.code == 2);
+    CHECK(end.err.find(named) != std::string::npos);
+    CHECK(std::count(end.err.begin(), end.err.end(), '\n') == 1);
+    CHECK_FALSE(fs::exists(folder / "bad"));
+  };
+  const auto train = [&](std::vector<std::string> more) { return train_arguments(folder, folder / "bad", std::move(more)); };
+  fails({"tarin"}, "subcommand");
+  fails(train({"--epochs", "-1"}), "--epochs");
+  fails(train({"--crop", "64"}), "--crop");
+  fails(train({"--scale-max", "2"}), "--crop");
+  fails(train({"--batch", "1000"}), "--batch");
+  fails(train({"--model", "vnet"}), "vnet");
+  fails(train({"--depth", "0"}), "depth");
+  fails(train({"--images", folder / "empty"}), "empty");
+  fails(train({"--images", folder / "nowhere"}), "nowhere");
+  fails(train({"--init", folder / "images/0.png"}), "0.png");
+  fails({"train", "--data", "camvid", "-o", folder / "bad"}, "--root");
+  fails({"train", "--data", "camvid", "--root", folder / "empty", "-o", folder / "bad"}, "empty");
+  fails({"train", "--resume", "-o", folder / "bad"}, "last.safetensors");
+  fails({"eval", folder / "nothing.safetensors"}, "nothing.safetensors");
+  fails({"predict", folder / "images/0.png", folder / "images"}, "0.png");
+
+  REQUIRE(run(folder, train_arguments(folder, folder / "run", {"--epochs", "1"})).code == 0);
+  const std::string checkpoint = folder / "run/best.safetensors";
+  fails(train_arguments(folder, folder / "run"), "--resume");  // there is a run already
+  fails({"predict", checkpoint, folder / "empty", "-o", folder / "bad"}, "empty");
+  fails({"predict", checkpoint, folder / "images/0.png", "--tile", "8", "--overlap", "8", "-o", folder / "bad"}, "--overlap");
+  fs::resize_file(folder / "images/3.png", 60);
+  fails({"predict", checkpoint, folder / "images/3.png", "-o", folder / "bad"}, "3.png");
+  fails(train({"--checkpoint-every", "0"}), "3.png");
+  write_pairs(folder);
+  Tensor<std::int32_t> wrong({24, 32});
+  wrong.fill(7);
+  write_label_map(folder / "masks/4.png", wrong);
+  fails(train({"--checkpoint-every", "0"}), "'4'");
+  fs::resize_file(checkpoint, 1000);
+  fails({"eval", checkpoint}, "best.safetensors");
+
+  CHECK(
+      run(folder, {"check-data", "--data", "folder", "--images", folder / "images", "--masks", folder / "masks", "--classes", "2"}).code ==
+      2);
+}
