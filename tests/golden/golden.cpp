@@ -8,6 +8,26 @@
 #include <cstdio>
 #include <filesystem>
 
+// One function for each file in families/.
+namespace segnet::golden {
+void add_convolutions(Registry&);
+void add_elementwise(Registry&);
+void add_hash(Registry&);
+void add_indexing(Registry&);
+void add_linear_algebra(Registry&);
+void add_losses(Registry&);
+void add_metrics(Registry&);
+void add_missing(Registry&);
+void add_networks(Registry&);
+void add_normalization(Registry&);
+void add_pooling(Registry&);
+void add_reductions(Registry&);
+void add_shapes(Registry&);
+void add_softmax(Registry&);
+void add_training(Registry&);
+void add_upsample(Registry&);
+}  // namespace segnet::golden
+
 namespace {
 
 using namespace segnet;
@@ -52,8 +72,9 @@ void report(const std::string& family, const std::string& name, const char* prec
 class Runner {
  public:
   explicit Runner(std::set<std::string> only) : only_(std::move(only)) {
-    for (const auto add : {add_convolutions, add_elementwise, add_hash, add_linear_algebra, add_losses, add_networks, add_normalization,
-                           add_pooling, add_reductions, add_shapes, add_softmax, add_missing})
+    for (const auto add :
+         {add_convolutions, add_elementwise, add_hash, add_indexing, add_linear_algebra, add_losses, add_metrics, add_networks,
+          add_normalization, add_pooling, add_reductions, add_shapes, add_softmax, add_training, add_upsample, add_missing})
       add(registry_);
   }
 

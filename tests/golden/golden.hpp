@@ -253,18 +253,4 @@ class Registry {
   std::map<std::string, Family> families_;
 };
 
-// One function for each file in families/.
-void add_convolutions(Registry&);
-void add_elementwise(Registry&);
-void add_hash(Registry&);
-void add_linear_algebra(Registry&);
-void add_losses(Registry&);
-void add_missing(Registry&);
-void add_networks(Registry&);
-void add_normalization(Registry&);
-void add_pooling(Registry&);
-void add_reductions(Registry&);
-void add_shapes(Registry&);
-void add_softmax(Registry&);
-
 }  // namespace segnet::golden

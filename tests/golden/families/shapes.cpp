@@ -3,9 +3,11 @@
 #include "segnet/ops/flip.hpp"
 #include "segnet/ops/pad.hpp"
 #include "segnet/ops/permute.hpp"
+#include "segnet/ops/pixel_shuffle.hpp"
 #include "segnet/ops/repeat.hpp"
 #include "segnet/ops/reshape.hpp"
 #include "segnet/ops/slice.hpp"
+#include "segnet/ops/unfold.hpp"
 
 #include "golden/golden.hpp"
 
@@ -33,6 +35,32 @@ PadMode pad_mode(const C& c) {
   throw Error(concat("unknown mode '", c.text("mode"), "'"));
 }
 
+/// unfold, fold, pixel_shuffle, pixel_unshuffle: of images, channels last. A row of patches is (tap, channel) here, (channel, tap)
+/// in the file.
+template <class C>
+void image_op(C& c, const std::string& op) {
+  constexpr Layout images = Layout::channels_first;
+  if (op == "pixel_shuffle" || op == "pixel_unshuffle") {
+    const auto x = c.input("x", images);
+    c.output("y", op == "pixel_shuffle" ? pixel_shuffle(x, c.integer("r")) : pixel_unshuffle(x, c.integer("r")), {images});
+  } else {
+    const Extent2 kernel = c.extent("kernel", 1);
+    const index_t taps = kernel.h * kernel.w;
+    const UnfoldOptions options{.stride = c.extent("stride", 1), .padding = c.extent("padding", 0), .dilation = c.extent("dilation", 1)};
+    if (op == "unfold") {
+      const auto rows = unfold(c.input("x", images), kernel, options);  // [N, L, taps * C]
+      const index_t n = rows.dim(0), places = rows.dim(1), channels = rows.dim(2) / taps;
+      c.output("y", reshape(permute(reshape(rows, {n, places, taps, channels}), {0, 3, 2, 1}), {n, channels * taps, places}));
+    } else {
+      const auto x = c.input("x");  // [N, C * taps, L]
+      const index_t n = x.dim(0), channels = x.dim(1) / taps, places = x.dim(2);
+      const auto rows = reshape(permute(reshape(x, {n, channels, taps, places}), {0, 3, 2, 1}), {n, places, taps * channels});
+      c.output("y", fold(rows, c.extent("output_size", 1), kernel, options), {images});
+    }
+  }
+  c.check_gradients();
+}
+
 const auto shape_op = [](auto& c) {
   using T = typename std::remove_reference_t<decltype(c)>::value_type;
   const std::string& op = c.text("op");
@@ -45,6 +73,8 @@ const auto shape_op = [](auto& c) {
     c.check_gradients();
     return;
   }
+
+  if (op == "unfold" || op == "fold" || op == "pixel_shuffle" || op == "pixel_unshuffle") return image_op(c, op);
 
   const auto x = c.input("x");
   if (op == "split" || op == "chunk") {
@@ -74,7 +104,7 @@ const auto shape_op = [](auto& c) {
     c.output("y", repeat(x, c.integers("reps")));
   } else if (op == "repeat_interleave") {
     c.output("y", repeat_interleave(x, c.integer("reps"), dim()));
-  } else if (op == "unfold" || op == "fold" || op == "pixel_shuffle" || op == "pixel_unshuffle" || op == "tril") {
+  } else if (op == "tril") {
     c.not_implemented(concat("the operation '", op, "'"));
   } else {
     throw Error(concat("unknown op '", op, "'"));
