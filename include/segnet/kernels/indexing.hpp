@@ -117,4 +117,34 @@ void scatter_add(ConstView<T, Cpu> src, ConstView<index_t, Cpu> index, int d, Vi
   });
 }
 
+/// y[i, c] = (index[i] == c), c < classes
+template <class T>
+void one_hot(ConstView<index_t, Cpu> index, index_t classes, View<T, Cpu> y) {
+  parallel_for(index.size(), std::max<index_t>(1, 32768 / std::max<index_t>(classes, 1)), [&](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i)
+      for (index_t c = 0; c < classes; ++c) y[i * classes + c] = static_cast<T>(index[i] == c);
+  });
+}
+
+/// How many elements hold.
+inline index_t count(ConstView<bool, Cpu> mask) { return std::count(mask.data, mask.data + mask.size(), true); }
+
+/// The positions of the elements that hold, in row-major order: y [count(mask), rank].
+inline void nonzero(ConstView<bool, Cpu> mask, View<index_t, Cpu> y) {
+  index_t* row = y.data;
+  const int rank = mask.shape.rank();
+  for (index_t i = 0; i < mask.size(); ++i) {
+    if (!mask[i]) continue;
+    index_t rest = i;
+    for (int d = rank; d-- > 0; rest /= mask.dim(d)) row[d] = rest % mask.dim(d);
+    row += rank;
+  }
+}
+
+/// mask[i, j] = j - i >= k: the upper triangle from diagonal k on, of [H, W].
+inline void triangle(index_t k, View<bool, Cpu> mask) {
+  const index_t W = mask.dim(1);
+  for (index_t p = 0; p < mask.size(); ++p) mask[p] = p % W - p / W >= k;
+}
+
 }  // namespace segnet::kernels

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "segnet/kernels/arithmetic.hpp"
+#include "segnet/kernels/indexing.hpp"
 #include "segnet/ops/elementwise.hpp"
 
 namespace segnet {
@@ -167,25 +168,24 @@ template <class T, class D>
 }
 
 namespace detail {
-/// mask[i, j] = j - i <= k (lower) or >= k (upper), for the last two dimensions of `shape`.
-template <class D>
-[[nodiscard]] Tensor<bool, D> triangle(const char* op, const Shape& shape, index_t k, bool lower) {
-  if (shape.rank() < 2) throw ShapeError(op, "x", "[..., H, W]", shape);
-  const Tensor<bool, D> mask({shape[-2], shape[-1]});
-  for (index_t i = 0; i < shape[-2]; ++i)
-    for (index_t j = 0; j < shape[-1]; ++j) mask.data()[i * shape[-1] + j] = lower ? j - i <= k : j - i >= k;
-  return mask;
+/// x with 0 in the upper triangle from diagonal k on, or in the rest.
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> without_triangle(const char* op, const Tensor<T, D>& x, index_t k, bool upper) {
+  if (x.rank() < 2) throw ShapeError(op, "x", "[..., H, W]", x.shape());
+  const Tensor<bool, D> mask({x.dim(-2), x.dim(-1)});
+  kernels::triangle(k, mask.view());
+  return upper ? masked_fill(x, mask, 0) : where(mask, x, full<T, D>({}, 0));
 }
 }  // namespace detail
 
 /// The lower (upper) triangle of the last two dimensions, up to diagonal k (from it on); 0 elsewhere. @throws ShapeError: rank < 2
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> tril(const Tensor<T, D>& x, index_t k = 0) {
-  return masked_fill(x, detail::triangle<D>("tril", x.shape(), k + 1, false), 0);
+  return detail::without_triangle("tril", x, k + 1, true);
 }
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> triu(const Tensor<T, D>& x, index_t k = 0) {
-  return masked_fill(x, detail::triangle<D>("triu", x.shape(), k - 1, true), 0);
+  return detail::without_triangle("triu", x, k, false);
 }
 
 /// The elements as another type, as static_cast does. Gradients flow between float and double.

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "segnet/autograd/graph.hpp"
+#include "segnet/kernels/elementwise.hpp"
 #include "segnet/kernels/indexing.hpp"
+#include "segnet/kernels/unary.hpp"
 #include "segnet/ops/reshape.hpp"
 
 namespace segnet {
@@ -84,7 +86,7 @@ template <class T, class D>
       grad.set(0, dy);
       if (!grad.wanted(1)) return;
       kernels::index_select(dy.view(), list.data(), around.outer, n, count, around.inner, grad[1].view());
-      for (index_t i = 0; alpha != T(1) && i < grad[1].numel(); ++i) grad[1].data()[i] *= alpha;
+      if (alpha != T(1)) kernels::map(grad[1].view(), kernels::WithRight<kernels::Multiply, T>{{}, alpha}, grad[1].view());
     });
   else return y;
 }
@@ -193,30 +195,19 @@ template <class T = index_t, class D>
 [[nodiscard]] Tensor<T, D> one_hot(const Tensor<index_t, D>& index, index_t classes) {
   Shape shape = index.shape();
   shape.push_back(classes);
-  const Tensor<T, D> y = zeros<T, D>(shape);
-  for (index_t i = 0; i < index.numel(); ++i) {
-    const index_t c = index.data()[i];
-    if (c < 0 || c >= classes) throw ValueError("one_hot", "index", concat("classes in [0, ", classes, ")"), concat(c));
-    y.data()[i * classes + c] = T(1);
-  }
+  for (index_t i = 0; i < index.numel(); ++i)
+    if (const index_t c = index.data()[i]; c < 0 || c >= classes)
+      throw ValueError("one_hot", "index", concat("classes in [0, ", classes, ")"), concat(c));
+  const Tensor<T, D> y(shape);
+  kernels::one_hot(index.view(), classes, y.view());
   return y;
 }
 
 /// Where mask holds, in row-major order: [K, rank] indices.
 template <class D>
 [[nodiscard]] Tensor<index_t, D> nonzero(const Tensor<bool, D>& mask) {
-  index_t count = 0;
-  for (index_t i = 0; i < mask.numel(); ++i) count += mask.data()[i];
-  const Tensor<index_t, D> y({count, mask.rank()});
-  index_t* row = y.data();
-  for (index_t i = 0; i < mask.numel(); ++i) {
-    if (!mask.data()[i]) continue;
-    for (index_t d = mask.rank() - 1, rest = i; d >= 0; --d) {
-      row[d] = rest % mask.dim(static_cast<int>(d));
-      rest /= mask.dim(static_cast<int>(d));
-    }
-    row += mask.rank();
-  }
+  const Tensor<index_t, D> y({kernels::count(mask.view()), mask.rank()});
+  kernels::nonzero(mask.view(), y.view());
   return y;
 }
 
