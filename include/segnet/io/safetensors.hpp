@@ -6,55 +6,14 @@
 //   the rest  the elements, row-major and little-endian, one tensor behind the other without gaps
 #pragma once
 
-#include <bit>
-#include <limits>
 #include <map>
 #include <unordered_map>
 
-#include "segnet/core/tensor.hpp"
+#include "segnet/io/elements.hpp"
 #include "segnet/io/file.hpp"
 #include "segnet/io/json.hpp"
 
 namespace segnet {
-
-static_assert(std::endian::native == std::endian::little, "tensors are mapped from little-endian files without a copy");
-
-namespace detail {
-
-/// The float with the bits of an IEEE 754 half.
-inline float float_from_half(std::uint16_t half) {
-  const std::uint32_t sign = (half & 0x8000u) << 16, exponent = (half >> 10) & 31u, mantissa = half & 0x3FFu;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | mantissa << 13);  // infinity, NaN
-  if (exponent == 0) {                                                                   // zero, subnormal: mantissa * 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
-}
-/// The float of which a bfloat16 is the upper half.
-inline float float_from_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-
-struct SafetensorsType {
-  std::string_view name;
-  std::size_t size;
-};
-/// Every type of the format. The ones that have no Tensor are known by size, so that their neighbours can be read.
-inline constexpr SafetensorsType safetensors_types[] = {{"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2},    {"I64", 8},
-                                                        {"I32", 4}, {"U8", 1},  {"BOOL", 1}, {"I8", 1},      {"I16", 2},
-                                                        {"U16", 2}, {"U32", 4}, {"U64", 8},  {"F8_E4M3", 1}, {"F8_E5M2", 1}};
-
-template <class T>
-constexpr std::string_view safetensors_name() {
-  if constexpr (std::is_same_v<T, double>) return "F64";
-  else if constexpr (std::is_same_v<T, float>) return "F32";
-  else if constexpr (std::is_same_v<T, std::int64_t>) return "I64";
-  else if constexpr (std::is_same_v<T, std::int32_t>) return "I32";
-  else if constexpr (std::is_same_v<T, std::uint8_t>) return "U8";
-  else if constexpr (std::is_same_v<T, bool>) return "BOOL";
-  else static_assert(!sizeof(T), "safetensors files hold float, double, int32, int64, uint8 and bool");
-}
-
-}  // namespace detail
 
 /// A safetensors file, opened for reading. The constructor checks the whole header against the size of the file; elements are
 /// read when they are touched. Copies share the mapping, and so do tensors, which may outlive the SafetensorsFile.
@@ -83,27 +42,15 @@ class SafetensorsFile {
   template <class T>
   [[nodiscard]] Tensor<T> tensor(const std::string& name) const {
     const Entry& e = entry(name);
-    std::byte* const bytes = file_->data() + data_begin_ + e.begin;
-    if (e.type.name == detail::safetensors_name<T>()) {
-      const bool aligned = reinterpret_cast<std::uintptr_t>(bytes) % alignof(T) == 0;
-      if (!std::is_same_v<T, bool> && aligned) return Tensor<T>::from_external(reinterpret_cast<T*>(bytes), e.shape, file_);
-      if constexpr (std::is_same_v<T, bool>) return converted<T, std::uint8_t>(bytes, e.shape, [](std::uint8_t v) { return v != 0; });
-      return converted<T, T>(bytes, e.shape, [](T v) { return v; });
-    }
-    if constexpr (std::is_floating_point_v<T>) {
-      if (e.type.name == "F64") return converted<T, double>(bytes, e.shape, [](double v) { return static_cast<T>(v); });
-      if (e.type.name == "F32") return converted<T, float>(bytes, e.shape, [](float v) { return static_cast<T>(v); });
-      if (e.type.name == "F16")
-        return converted<T, std::uint16_t>(bytes, e.shape, [](auto v) { return static_cast<T>(detail::float_from_half(v)); });
-      if (e.type.name == "BF16")
-        return converted<T, std::uint16_t>(bytes, e.shape, [](auto v) { return static_cast<T>(detail::float_from_bfloat16(v)); });
-    }
-    throw IoError(path_, concat("tensor '", name, "' ", e.shape, " has type ", e.type.name, ", asked for ", detail::safetensors_name<T>()));
+    const Tensor<T> t = detail::tensor_of_bytes<T>(e.type.name, file_->data() + data_begin_ + e.begin, e.shape, file_);
+    if (!t)
+      throw IoError(path_, concat("tensor '", name, "' ", e.shape, " has type ", e.type.name, ", asked for ", detail::element_name<T>()));
+    return t;
   }
 
  private:
   struct Entry {
-    detail::SafetensorsType type;
+    detail::ElementType type;
     Shape shape;
     std::size_t begin, end;  // counted from the end of the header
   };
@@ -112,18 +59,6 @@ class SafetensorsFile {
     const auto found = entries_.find(name);
     if (found == entries_.end()) throw IoError(path_, concat("has no tensor '", name, "'"));
     return found->second;
-  }
-
-  /// From is read byte by byte, since it may be anywhere in the file.
-  template <class T, class From, class F>
-  static Tensor<T> converted(const std::byte* bytes, const Shape& shape, const F& convert) {
-    Tensor<T> t(shape);
-    for (index_t i = 0, n = shape.numel(); i < n; ++i) {
-      From value;
-      std::memcpy(&value, bytes + static_cast<std::size_t>(i) * sizeof(From), sizeof(From));
-      t.data()[i] = convert(value);
-    }
-    return t;
   }
 
   void read_header() {
@@ -169,7 +104,7 @@ class SafetensorsFile {
       if (field == "dtype") {
         once(1);
         const std::string type = reader.string();
-        for (const auto& known : detail::safetensors_types)
+        for (const auto& known : detail::element_types)
           if (known.name == type) e.type = known;
         if (!e.type.size) throw wrong("unknown type '", type, "'");
       } else if (field == "shape") {
@@ -196,13 +131,8 @@ class SafetensorsFile {
     });
     if (seen != 7) throw wrong("needs dtype, shape and data_offsets");
 
-    // dtype * shape without overflow, also of the partial products of a shape that has a 0 further on.
-    std::size_t bytes = e.type.size;
-    for (const index_t length : e.shape)
-      if (__builtin_mul_overflow(bytes, static_cast<std::size_t>(std::max<index_t>(length, 1)), &bytes) ||
-          bytes > static_cast<std::size_t>(std::numeric_limits<index_t>::max()))
-        throw wrong("shape ", e.shape, " is too large");
-    if (e.shape.numel() == 0) bytes = 0;
+    std::size_t bytes = 0;
+    if (!detail::size_in_bytes(e.shape, e.type.size, bytes)) throw wrong("shape ", e.shape, " is too large");
     if (e.end < e.begin || e.end - e.begin != bytes)
       throw wrong(e.type.name, " ", e.shape, " takes ", bytes, " bytes, its offsets are ", e.begin, " to ", e.end);
     return e;
@@ -239,7 +169,7 @@ struct SafetensorsEntry {
   template <class T>
   SafetensorsEntry(std::string tensor_name, const Tensor<T, Cpu>& tensor)
       : name(std::move(tensor_name)),
-        dtype(detail::safetensors_name<T>()),
+        dtype(detail::element_name<T>()),
         shape(tensor.shape()),
         data(tensor.data()),
         bytes(static_cast<std::size_t>(tensor.numel()) * sizeof(T)),
