@@ -103,7 +103,8 @@ void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got,
     const double g = got.data()[i], e = expected.data()[i];
     if (g == e || (std::isnan(g) && std::isnan(e))) continue;
     const double error = std::isfinite(g - e) ? std::abs(g - e) : INFINITY;
-    const double allowed = tolerance.absolute + tolerance.relative * std::abs(e) + tolerance.of_largest * largest;
+    // What is not finite has to be equal: a share of infinity would allow everything.
+    const double allowed = std::isfinite(e) ? tolerance.absolute + tolerance.relative * std::abs(e) + tolerance.of_largest * largest : 0;
     outcome.worst = std::max(outcome.worst, scale > 0 ? error / scale : error);
     if (error <= allowed) continue;
     ++wrong;

@@ -1,4 +1,5 @@
 // shape_ops: what moves elements without changing them. All run in the file's order of dimensions, but for what is about images.
+#include "segnet/ops/arithmetic.hpp"
 #include "segnet/ops/concat.hpp"
 #include "segnet/ops/flip.hpp"
 #include "segnet/ops/pad.hpp"
@@ -105,7 +106,9 @@ const auto shape_op = [](auto& c) {
   } else if (op == "repeat_interleave") {
     c.output("y", repeat_interleave(x, c.integer("reps"), dim()));
   } else if (op == "tril") {
-    c.not_implemented(concat("the operation '", op, "'"));
+    c.output("y", tril(x, c.integer("k", 0)));
+  } else if (op == "triu") {
+    c.output("y", triu(x, c.integer("k", 0)));
   } else {
     throw Error(concat("unknown op '", op, "'"));
   }
