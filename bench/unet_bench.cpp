@@ -51,7 +51,8 @@ struct SegnetUNet final : UNetRunner {
   optim::Sgd<float> sgd;
 };
 
-const bool added = (unet_contenders().push_back({"segnet", [](const UNetCase& c, int t) { return std::make_unique<SegnetUNet>(c, t); }}), true);
+const bool added =
+    (unet_contenders().push_back({"segnet", [](const UNetCase& c, int t) { return std::make_unique<SegnetUNet>(c, t); }}), true);
 
 /// Largest growth of the resident set, in MiB, while a fresh process works. Called before any thread exists.
 double peak_memory(const UNetContender& contender, const UNetCase& c, int threads, bool training) {
@@ -88,13 +89,17 @@ int main(int argc, char** argv) {
       for (const UNetContender& contender : unet_contenders()) {
         const double mib = peak_memory(contender, c, threads, training);
         const std::string name = std::string(training ? "train/" : "infer/") + c.name() + "/" + contender.name;
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          const auto runner = contender.make(c, threads);
-          training ? runner->train_step() : runner->inference();  // warm
-          for (auto _ : state) training ? runner->train_step() : runner->inference();
-          state.counters["images/s"] = benchmark::Counter(c.batch, benchmark::Counter::kIsIterationInvariantRate);
-          state.counters["peak_MiB"] = mib;
-        })->Unit(benchmark::kMillisecond)->UseRealTime();
+        benchmark::RegisterBenchmark(name.c_str(),
+                                     [=](benchmark::State& state) {
+                                       const auto runner = contender.make(c, threads);
+                                       training ? runner->train_step() : runner->inference();  // warm
+                                       for (auto _ : state) training ? runner->train_step() : runner->inference();
+                                       state.counters["images/s"] =
+                                           benchmark::Counter(c.batch, benchmark::Counter::kIsIterationInvariantRate);
+                                       state.counters["peak_MiB"] = mib;
+                                     })
+            ->Unit(benchmark::kMillisecond)
+            ->UseRealTime();
       }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

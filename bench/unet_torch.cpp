@@ -65,6 +65,7 @@ struct TorchUNet final : UNetRunner {
   torch::optim::SGD sgd;
 };
 
-const bool added = (unet_contenders().push_back({"torch", [](const UNetCase& c, int t) { return std::make_unique<TorchUNet>(c, t); }}), true);
+const bool added =
+    (unet_contenders().push_back({"torch", [](const UNetCase& c, int t) { return std::make_unique<TorchUNet>(c, t); }}), true);
 
 }  // namespace
