@@ -23,7 +23,10 @@ struct StepSchedule {
   double base = 0.1;
   index_t step_size = 30;
   double gamma = 0.1;
-  [[nodiscard]] double lr(index_t t) const { return base * std::pow(gamma, static_cast<double>(t / step_size)); }
+  [[nodiscard]] double lr(index_t t) const {
+    const index_t falls = t / step_size;
+    return base * std::pow(gamma, static_cast<double>(falls));
+  }
 };
 
 /// base gamma^(number of milestones <= t)
