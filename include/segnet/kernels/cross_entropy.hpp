@@ -53,24 +53,25 @@ namespace detail {
 /// m and s of `rows` <= row_tile_width rows. Logits before `end` may be read.
 template <Isa isa, class T>
 SEGNET_INLINE void exp_sum_rows(const T* x, index_t rows, index_t C, const T* end, T* tile, T* top, T* sum) {
-  if (C <= row_tile_max_channels) {
+  if (C <= forward_tile_channels) {
     load_row_tile<isa>(x, rows, C, end, tile);
     T tops[row_tile_width], sums[row_tile_width];
     exp_sum_columns(tile, C, row_tile_width, row_tile_width, tops, sums, static_cast<T*>(nullptr));
     for (index_t r = 0; r < rows; ++r) top[r] = tops[r], sum[r] = sums[r];
     return;
   }
-  for (index_t r = 0; r < rows; ++r) {
-    const RowBlocks<T> row(x + r * C, C, x[r * C]);
-    top[r] = max_of_row(row);
-    sum[r] = exp_sum_of_row(row, top[r], [&](index_t) SEGNET_INLINE_LAMBDA { return tile; });
-  }
+  T tops[row_tile_width], sums[row_tile_width];
+  RowBlocks<T> blocks(C);
+  blocks.load(x, rows);
+  max_of_rows<isa>(x, blocks, rows, tops);
+  exp_sum_of_rows<isa>(x, blocks, rows, tops, sums, static_cast<T*>(nullptr));
+  for (index_t r = 0; r < rows; ++r) top[r] = tops[r], sum[r] = sums[r];
 }
 
 /// dx = scale exp(x - top), for `rows` <= row_tile_width rows.
 template <Isa isa, class T>
 SEGNET_INLINE void scaled_exp_rows(const T* x, index_t rows, index_t C, const T* end, const T* top, const T* scale, T* tile, T* dx) {
-  if (C <= row_tile_max_channels) {
+  if (C <= forward_tile_channels) {
     T tops[row_tile_width] = {}, scales[row_tile_width] = {};
     for (index_t r = 0; r < rows; ++r) tops[r] = top[r], scales[r] = scale[r];
     load_row_tile<isa>(x, rows, C, end, tile);
@@ -82,18 +83,18 @@ SEGNET_INLINE void scaled_exp_rows(const T* x, index_t rows, index_t C, const T*
     store_row_tile<isa>(tile, rows, C, dx);
     return;
   }
+  RowBlocks<T> blocks(C);
+  blocks.load(x, rows);
   for (index_t r = 0; r < rows; ++r) {
-    const RowBlocks<T> from(x + r * C, C, x[r * C]);
-    OutputRowBlocks<T> to(dx + r * C, C);
     const T m = top[r], a = scale[r];
     for (index_t c = 0; c < C; c += row_lanes) {
-      const T* xc = from[c];
-      T* yc = to[c];
+      const T* xc = blocks(x, r, c);
+      T* yc = blocks(dx, r, c);
       SEGNET_SIMD
       for (index_t j = 0; j < row_lanes; ++j) yc[j] = a * math::exp(xc[j] - m);
     }
-    to.finish();
   }
+  blocks.store(dx, rows);
 }
 
 /// The sum of f(c) for c = 0 ... C - 1, in eight partial sums.
