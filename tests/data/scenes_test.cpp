@@ -146,6 +146,7 @@ TEST_CASE("Scenes: options out of range") {
   CHECK(contains(refused({.min_regions = 0}), "'max_regions'"));
   CHECK(contains(refused({.max_regions = 7}), "2 to 7"));
   CHECK_NOTHROW((void)Scenes(Split::train, {.size = 16, .min_objects = 0, .max_objects = 0}, data).get(0));
+  CHECK_NOTHROW((void)Scenes(Split::train, ScenesOptions::hard(), data).get(0));
 }
 
 TEST_CASE("load_fashion_mnist: what is missing or wrong is said") {

@@ -17,17 +17,30 @@ namespace segnet::data {
 
 /// What scenes look like, and so how hard they are. Lengths are in parts of `size`.
 struct ScenesOptions {
-  index_t size = 128;                      ///< pixels, height and width
-  index_t count = 0;                       ///< scenes in the data set; 0: 20,000 for training, 500 to validate, 1,000 to test
-  std::uint64_t seed = 0;                  ///< other seeds, other scenes
-  int min_objects = 3, max_objects = 9;    ///< garments; fewer where no free place is found
-  double min_side = 0.25, max_side = 0.5;  ///< side of a garment's 28 x 28 picture
-  double spacing = 0.75;                   ///< least distance of two garments' centres, in their mean side: less hides more
-  double rotation = 20;                    ///< degrees, at most, either way
-  int min_regions = 2, max_regions = 4;    ///< textures of the ground
-  double noise = 5;                        ///< standard deviation of the noise at most, in levels of 255
-  double blur = 0.15;                      ///< share of each neighbour in a 3-tap blur, at most
-  double lighting = 0.3;                   ///< how much the light may change from edge to edge
+  index_t size = 128;                       ///< pixels, height and width
+  index_t count = 0;                        ///< scenes in the data set; 0: 20,000 for training, 500 to validate, 1,000 to test
+  std::uint64_t seed = 0;                   ///< other seeds, other scenes
+  int min_objects = 2, max_objects = 6;     ///< garments; fewer where no free place is found
+  double min_side = 0.36, max_side = 0.56;  ///< side of a garment's 28 x 28 picture
+  double spacing = 0.8;                     ///< least distance of two garments' centres, in their mean side: less hides more
+  double rotation = 10;                     ///< degrees, at most, either way
+  int min_regions = 2, max_regions = 4;     ///< textures of the ground
+  double noise = 4;                         ///< standard deviation of the noise at most, in levels of 255
+  double blur = 0.15;                       ///< share of each neighbour in a 3-tap blur, at most
+  double lighting = 0.3;                    ///< how much the light may change from edge to edge
+
+  /// Smaller garments, more of them, closer, turned further, in more noise.
+  [[nodiscard]] static ScenesOptions hard() {
+    ScenesOptions options;
+    options.min_objects = 4;
+    options.max_objects = 12;
+    options.min_side = 0.22;
+    options.max_side = 0.5;
+    options.spacing = 0.6;
+    options.rotation = 30;
+    options.noise = 8;
+    return options;
+  }
 };
 
 [[nodiscard]] inline DatasetInfo scenes_info() {
