@@ -3,8 +3,7 @@
 //   dw[o, ki, kj, c] = sum_{n, oh, ow} dy[n, oh, ow, o] * x[n, input_row(oh, ki), input_column(ow, kj), c]
 //
 // A register tile holds a few outputs o times a few vectors of (ki, kj, c), and walks through a block of output pixels: through
-// dy and x where they are, or through copies of the block's part where x reaches over the edge of the image (the copy has zeros
-// there), and where pixels lie so far apart in memory that they would push each other out of the cache.
+// dy and x where they are, or through a copy of the block's part with zeros where x reaches over the edge of the image.
 // Where C is small, the kw * C numbers under a row of the kernel are adjacent in x and share vectors.
 //
 // Reductions: blocks are dealt out to `slots`, each with its own sum, added up in order at the end. How many slots there are
@@ -32,16 +31,15 @@ struct WeightPlan {
   index_t block_rows, block_columns;  // output pixels of a block, the last ones may be smaller
   index_t rows_cut, columns_cut;      // blocks per image
   index_t slots, output_blocks, tiles_per_output_block;
-  bool copies_dy, copies_x;  // always; else only where necessary
 
   WeightPlan(const ConvGeometry& geometry, Isa isa, index_t element_size, index_t threads)
-      : g(geometry), lanes(vector_bytes(isa) / element_size), outputs(weight_tile_outputs(isa)) {
+      : g(flat(geometry)), lanes(vector_bytes(isa) / element_size), outputs(weight_tile_outputs(isa)) {
     const index_t Cg = g.group_inputs(), whole_row = divide_up(g.kw * Cg, lanes), pixel = divide_up(Cg, lanes);
     merged = g.dilation.w == 1 && whole_row < g.kw * pixel;
     row_vectors = merged ? whole_row : pixel;
     vectors = g.kh * row_vectors * (merged ? 1 : g.kw);
     output_tiles = divide_up(g.group_outputs(), outputs);
-    block_columns = even_part(g.OW, 64);
+    block_columns = even_part(g.OW, g.OH == 1 ? 512 : 64);
     block_rows = even_part(g.OH, std::max<index_t>(512 / block_columns, 1));
     columns_cut = divide_up(g.OW, block_columns);
     rows_cut = divide_up(g.OH, block_rows);
@@ -51,16 +49,19 @@ struct WeightPlan {
     const index_t wanted = divide_up(4 * threads, slots * g.groups);
     tiles_per_output_block = std::min(even_part(output_tiles, 64 / outputs), divide_up(output_tiles, wanted));
     output_blocks = divide_up(output_tiles, tiles_per_output_block);
-    copies_dy = g.O * element_size > far;
-    copies_x = g.C * element_size > far;
   }
-
-  static constexpr index_t far = 512;  // bytes between pixels from which on a block does not stay in the first cache
 
   static index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
   /// Size of the parts when n is cut evenly into parts of at most `most`.
   static index_t even_part(index_t n, index_t most) { return divide_up(n, divide_up(n, most)); }
   index_t blocks() const { return g.N * rows_cut * columns_cut; }
+  /// A 1 x 1 kernel that reads every pixel sees one long row.
+  static ConvGeometry flat(ConvGeometry g) {
+    if (g.N == 0 || g.taps() != 1 || g.stride != Extent2(1) || g.padding != Extent2(0) || g.OH != g.H || g.OW != g.W) return g;
+    g.W = g.OW = g.N * g.H * g.W;
+    g.N = g.H = g.OH = 1;
+    return g;
+  }
   /// Elements of a slot's sum: [groups][output_tiles][vectors][outputs][lanes].
   index_t sum_size() const { return g.groups * output_tiles * vectors * outputs * lanes; }
 
@@ -188,7 +189,7 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
   PixelSteps a_step{g.OW * g.O, g.O};
   index_t tile_step = MR;
   const index_t dy_end = ((R - 1) * g.OW + V - 1) * g.O + (last_tile - first_tile) * MR;
-  if (plan.copies_dy || a + dy_end > dy + g.y_shape().numel()) {
+  if (a + dy_end > dy + g.y_shape().numel()) {
     pack_outputs<isa>(plan, a, R, V, outputs, dy_copy);
     a = dy_copy;
     a_step = {V * MR, MR};
@@ -200,7 +201,7 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
   const index_t last_row = rows.input(rows.count - 1), last_column = columns.input(columns.count - 1);
   const index_t x_end = plan.merged ? (last_row * g.W + columns.first) * g.C + (V - 1) * g.stride.w * g.C + plan.row_vectors * lanes
                                     : (last_row * g.W + last_column) * g.C + plan.row_vectors * lanes;
-  const bool in_place = !plan.copies_x && rows.first >= 0 && last_row < g.H && columns.first >= 0 && last_column < g.W &&
+  const bool in_place = rows.first >= 0 && last_row < g.H && columns.first >= 0 && last_column < g.W &&
                         image + x_end <= x + g.x_shape().numel() && (!plan.merged || Cg == g.C);
 
   // A part is a vector of channels under all taps; merged, there is only one part.
