@@ -16,7 +16,7 @@ struct Numbers {
   index_t count = 10;
   index_t fails = -1, odd_size = -1;
   std::shared_ptr<std::atomic<int>> reads = std::make_shared<std::atomic<int>>(0);
-  DatasetInfo about{{"a", "b"}, {}, 255};
+  DatasetInfo about{std::vector<std::string>(100, "a number"), {}, 255};
 
   index_t size() const { return count; }
   const DatasetInfo& info() const { return about; }
