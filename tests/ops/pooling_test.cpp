@@ -33,6 +33,7 @@ std::vector<PoolCase> pool_cases() {
       {{2, 10, 9, 1}, {.kernel = 3, .stride = {2, 3}, .padding = 1, .dilation = 2, .ceil_mode = true}},
       {{1, 8, 9, 17}, {.kernel = {1, 4}, .stride = {2, 3}, .padding = {0, 2}}},
       {{1, 11, 10, 6}, {.kernel = 2, .stride = {3, 4}, .ceil_mode = true}},  // a last window behind the image is dropped
+      {{2, 2, 3, 5}, {.kernel = 3, .stride = 2, .ceil_mode = true}},         // the only window reaches beyond the image
       {{3, 1, 12, 8}, {.kernel = {1, 3}, .stride = {1, 2}, .padding = {0, 1}}},
       {{2, 5, 4, 70}, {.kernel = {5, 4}}},
       {{1, 40, 3, 2}, {.kernel = {17, 2}, .stride = {16, 1}}},

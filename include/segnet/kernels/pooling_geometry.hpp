@@ -83,10 +83,10 @@ namespace detail {
   const index_t reach = (kernel - 1) * dilation + 1;
   if (padding < 0 || 2 * padding > reach)
     throw ValueError(op, "padding", concat("between 0 and half of the window's extent ", reach), concat(padding));
-  const index_t room = in + 2 * padding - reach;
+  const index_t room = in + 2 * padding - reach + (ceil_mode ? stride - 1 : 0);
   if (in < 1 || room < 0)
     throw ShapeError(op, "x", concat("an image of at least the window's extent ", reach, " when padded by ", padding), x);
-  index_t out = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  index_t out = room / stride + 1;
   if ((out - 1) * stride >= in + padding) --out;  // ceil_mode: a window must start in the image or the padding before it
   return {in, out, kernel, stride, padding, dilation};
 }
