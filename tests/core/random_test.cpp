@@ -36,7 +36,7 @@ TEST_CASE_TEMPLATE("fills: the same bits for any number of threads, other bits f
 TEST_CASE("fills have the moments they should") {
   Generator& g = testing::random();
   const index_t n = 1 << 20;
-  const auto moments = [n](const Tensor<double>& t) {
+  const auto moments = [](const Tensor<double>& t) {
     double mean = 0, square = 0;
     for (index_t i = 0; i < n; ++i) mean += t.data()[i] / static_cast<double>(n);
     for (index_t i = 0; i < n; ++i) square += (t.data()[i] - mean) * (t.data()[i] - mean) / static_cast<double>(n);
