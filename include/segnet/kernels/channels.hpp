@@ -35,6 +35,13 @@ SEGNET_INLINE void for_channels_once(index_t n, const F& f, index_t c = 0) {
   }
 }
 
+/// Before a block that a pass over memory reads: asks for what the pass comes to 4 KiB later. The processor's own prefetching starts
+/// anew at each page, and a loop that computes more than a sum then waits up to twice as long.
+template <class T>
+SEGNET_INLINE void prefetch_ahead(const T* p) {
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + 4096);
+}
+
 /// to[i] = f(i) for i in [0, count). All of f is computed before anything is written: what f reads may be `to`, and the compiler need
 /// not fear that it is, which would keep it from vectorising.
 template <int count, class T, class F>

@@ -15,6 +15,7 @@
 
 #include <cmath>
 
+#include "segnet/core/parallel.hpp"
 #include "segnet/core/tensor.hpp"
 #include "segnet/kernels/channels.hpp"
 #include "segnet/kernels/math.hpp"
@@ -25,7 +26,7 @@ namespace segnet::kernels {
 struct NormGeometry {
   index_t S, P, C;  ///< sets, pixels of each, channels
 
-  [[nodiscard]] index_t chunk_rows() const { return std::max<index_t>(32, (index_t{1} << 15) / std::max<index_t>(C, 1)); }
+  [[nodiscard]] index_t chunk_rows() const { return std::max<index_t>(64, (index_t{1} << 15) / std::max<index_t>(C, 1)); }
   [[nodiscard]] index_t chunks() const { return (P + chunk_rows() - 1) / chunk_rows(); }  ///< of one set
 };
 
@@ -57,20 +58,27 @@ SEGNET_INLINE void for_row_groups(index_t rows, index_t C, const F& f) {
     for_channels_once<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA { f(r, std::integral_constant<int, 1>{}, c, count); });
 }
 
-/// How many sums over `chunks` chunks are worth a thread; a multiple of a cache line.
-[[nodiscard]] inline index_t joint_grain(index_t chunks) { return std::max<index_t>(1, 512 / std::max<index_t>(chunks, 1)) * 16; }
+/// Calls f(s, c, count) for blocks of up to 16 of the `n` numbers that each set has in every chunk, to be joined over the chunks: a
+/// block is a cache line of floats, so that a walk from chunk to chunk uses whole lines. Few sums go to few threads.
+template <class F>
+void for_joint_blocks(const NormGeometry& g, index_t n, const F& f) {
+  constexpr index_t block = 16;
+  const index_t blocks = (n + block - 1) / block;
+  parallel_for(g.S * blocks, std::max<index_t>(1, 512 / std::max<index_t>(g.chunks(), 1)), [&](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) f(i / blocks, i % blocks * block, std::min(block, n - i % blocks * block));
+  });
+}
 
 /// totals[s, i] = sum over the chunks of set s of partial[chunk, i], i < n, in order.
 template <class T>
 void add_chunks(const NormGeometry& g, index_t n, const T* partial, double* totals) {
-  const index_t chunks = g.chunks();
-  parallel_for(g.S * n, joint_grain(chunks), [&](index_t begin, index_t end) {
-    for (index_t t = begin; t < end; ++t) {
-      const T* from = partial + t / n * chunks * n + t % n;
-      double total = 0;
-      for (index_t chunk = 0; chunk < chunks; ++chunk) total += static_cast<double>(from[chunk * n]);
-      totals[t] = total;
+  for_joint_blocks(g, n, [&](index_t s, index_t first, index_t count) {
+    double total[16] = {};
+    for (index_t chunk = 0; chunk < g.chunks(); ++chunk) {
+      const T* from = partial + (s * g.chunks() + chunk) * n + first;
+      for (index_t i = 0; i < count; ++i) total[i] += static_cast<double>(from[i]);
     }
+    for (index_t i = 0; i < count; ++i) totals[s * n + first + i] = total[i];
   });
 }
 
@@ -89,6 +97,7 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T* p = in + r * C + c;
+        for (int k = 0; k < group(); ++k) prefetch_ahead(p + k * C);
         assign<count()>(centre + c, [&](int i) SEGNET_INLINE_LAMBDA {
           if constexpr (group() == 4) return centre[c + i] + ((p[i] + p[C + i]) + (p[2 * C + i] + p[3 * C + i]));
           else return centre[c + i] + p[i];
@@ -111,22 +120,24 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
     });
   });
   // The chunks of a set are joined around their common mean, in order.
-  parallel_for(g.S * C, detail::joint_grain(chunks), [&](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const index_t s = i / C, c = i % C;
-      const auto each_chunk = [&](const auto& f) {  // f(rows, mean, squared deviations)
-        for (index_t chunk = 0; chunk < chunks; ++chunk) {
-          const T* from = partial.data() + (s * chunks + chunk) * 3 * C + c;
-          const double rows = static_cast<double>(std::min(size, g.P - chunk * size)), left = static_cast<double>(from[C]) / rows;
-          f(rows, static_cast<double>(from[0]) + left, static_cast<double>(from[2 * C]) - rows * left * left);
+  detail::for_joint_blocks(g, C, [&](index_t s, index_t first, index_t count) {
+    const auto each_chunk = [&](const auto& f) {  // f(i, rows, mean, squared deviations)
+      for (index_t chunk = 0; chunk < chunks; ++chunk) {
+        const T *centre = partial.data() + (s * chunks + chunk) * 3 * C + first, *sum = centre + C, *squares = sum + C;
+        const double rows = static_cast<double>(std::min(size, g.P - chunk * size));
+        for (index_t i = 0; i < count; ++i) {
+          const double left = static_cast<double>(sum[i]) / rows;
+          f(i, rows, static_cast<double>(centre[i]) + left, static_cast<double>(squares[i]) - rows * left * left);
         }
-      };
-      double mean = 0, squares = 0;
-      each_chunk([&](double rows, double m, double) { mean += rows * m; });
-      mean /= static_cast<double>(std::max<index_t>(g.P, 1));
-      each_chunk([&](double rows, double m, double q) { squares += q + rows * (m - mean) * (m - mean); });
-      moments.data[s * 2 * C + c] = mean;
-      moments.data[(s * 2 + 1) * C + c] = squares;
+      }
+    };
+    double mean[16] = {}, squares[16] = {};
+    each_chunk([&](index_t i, double rows, double m, double) { mean[i] += rows * m; });
+    for (double& m : mean) m /= static_cast<double>(std::max<index_t>(g.P, 1));
+    each_chunk([&](index_t i, double rows, double m, double q) { squares[i] += q + rows * (m - mean[i]) * (m - mean[i]); });
+    for (index_t i = 0; i < count; ++i) {
+      moments.data[s * 2 * C + first + i] = mean[i];
+      moments.data[(s * 2 + 1) * C + first + i] = squares[i];
     }
   });
 }
@@ -226,6 +237,10 @@ void channel_gradient_sums(const NormGeometry& g, ConstView<T> dy, ConstView<T> 
     const auto run = [&](auto clip) SEGNET_INLINE_LAMBDA {
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T *in = x.data + (first + r) * C + c, *gradient = dy.data + (first + r) * C + c;
+        for (int k = 0; k < group(); ++k) {
+          prefetch_ahead(in + k * C);
+          prefetch_ahead(gradient + k * C);
+        }
         T a[count()] = {}, b[count()] = {};
         for (int k = 0; k < group(); ++k)
           for (int i = 0; i < count(); ++i) {
@@ -307,6 +322,8 @@ void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstVi
       for (index_t r = first; r < first + rows; ++r)
         for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
           const T *in = x.data + r * C + c, *gradient = dy.data + r * C + c;
+          prefetch_ahead(gradient);
+          if constexpr (clip() || !constant()) prefetch_ahead(in);
           assign<count()>(dx.data + r * C + c, [&](int i) SEGNET_INLINE_LAMBDA {
             T u = gradient[i];
             if constexpr (clip()) u = math::select((in[i] - centre[c + i]) * factor[c + i] + offset[c + i] > 0, u, T(0));
