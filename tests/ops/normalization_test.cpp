@@ -157,7 +157,8 @@ TEST_CASE_TEMPLATE("batch_norm_relu: the bits of batch_norm, then ReLU", Where, 
       for (const auto& leaf : {x, w, b}) leaf.zero_grad();
       fused.backward(dy);
       CHECK(max_difference(x.grad(), dx) <= tolerance<T>());
-      CHECK(equal(w.grad(), dw));
+      // The same sum, but a compiler may fuse its multiply-adds in one kernel and not in the other.
+      CHECK(max_difference(w.grad(), dw) <= tolerance<T>() * (1 + std::sqrt(static_cast<double>(x.numel() / std::max<index_t>(C, 1)))));
       CHECK(equal(b.grad(), db));
     }
 }
