@@ -33,7 +33,7 @@ auto formula(const Options& o, bool decoupled) {
 
 TEST_CASE_TEMPLATE("Adam, AdamW: the formula", Where, EVERYWHERE) {
   using T = typename Where::value_type;
-  const double tolerance = std::is_same_v<T, float> ? 2e-5 : 1e-12;
+  const double tolerance = std::is_same_v<T, float> ? 1e-4 : 1e-12;
   for (const auto& o : all_options<optim::AdamOptions>())
     check_optimizer<T>([&](const auto& parameters) { return optim::Adam<T>(parameters, o); }, formula(o, false), tolerance);
   for (const auto& o : all_options<optim::AdamWOptions>())
