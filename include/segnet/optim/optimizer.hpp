@@ -103,7 +103,7 @@ class RuleOptimizer : public Optimizer<T, D> {
   explicit RuleOptimizer(const ParameterList<T, D>& parameters, const Options& options = {}) { add_group(parameters, options); }
 
   /// Adds parameters with options of their own. The reference is valid until the next call.
-  /// @throws ValueError: wrong options, a parameter twice or not tracked, two parameters of one name
+  /// @throws ValueError: wrong options, a parameter twice, two parameters of one name
   Group& add_group(const ParameterList<T, D>& parameters, const Options& options = {}) {
     Rule::check(options);
     Group group{options, 1, {}};
@@ -206,7 +206,7 @@ class RuleOptimizer : public Optimizer<T, D> {
 };
 
 namespace detail {
-/// Throws unless `value` is in [low, high), or in [low, high] with `closed`.
+/// Throws unless `value` is in [low, high).
 inline void check_option(const char* optimizer, const char* option, double value, double low, double high) {
   if (!(value >= low && value < high))
     throw ValueError(optimizer, option, high < 1e300 ? concat("a number in [", low, ", ", high, ")") : concat("a number of at least ", low),
