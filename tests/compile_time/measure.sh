@@ -12,7 +12,8 @@ TIMEFORMAT='%U %S'
 measure() {
   local source=$1 runs
   shift
-  runs=$(for _ in 1 2 3; do { time g++ -std=c++20 -O0 "$@" -c "$source" -o "$work/object.o"; } 2>&1; done)
+  runs=$(for _ in 1 2 3; do { time g++ -std=c++20 -O0 "$@" -c "$source" -o "$work/object.o" 2>"$work/errors"; } 2>&1 || exit 1; done) ||
+    { cat "$work/errors" >&2; exit 1; }
   seconds=$(awk '{ print $1 + $2 }' <<<"$runs" | sort -n | sed -n 2p)
   kib=$(($(stat -c %s "$work/object.o") / 1024))
 }

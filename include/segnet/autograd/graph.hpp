@@ -125,6 +125,16 @@ struct Input {
   std::shared_ptr<Node> node;
 };
 
+/// sum = a + b, element by element; sum may be a or b.
+template <class T>
+void add(View<T, Cpu> sum, ConstView<T, Cpu> a, ConstView<T, Cpu> b) {
+  parallel_for(sum.size(), 1 << 15, [=](index_t begin, index_t end) {
+    for (index_t i = begin; i < end; ++i) sum[i] = a[i] + b[i];
+  });
+}
+template <class T>
+void add(View<T, Cuda> sum, ConstView<T, Cuda> a, ConstView<T, Cuda> b);  // cuda/fill.cuh
+
 inline bool& recording_flag() {
   thread_local bool on = true;
   return on;
@@ -152,12 +162,7 @@ void GradNode<T, D>::accumulate(Tensor<T, D> g) {
     return;
   }
   Tensor<T, D> sum = grad.unique() ? grad : g.unique() ? g : Tensor<T, D>(shape);
-  const T* a = grad.data();
-  const T* b = g.data();
-  T* s = sum.data();
-  parallel_for(sum.numel(), 1 << 15, [=](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) s[i] = a[i] + b[i];
-  });
+  add(sum.view(), grad.view(), g.view());
   grad = std::move(sum);
 }
 
@@ -228,8 +233,22 @@ Tensor<T, D> record(const char* name, const Tensor<T, D>& y, const std::vector<T
 }
 
 template <class T, class D>
+template <class E>
+Tensor<T, E> Tensor<T, D>::to() const {
+  if constexpr (std::is_same_v<D, E>) return *this;
+  else {
+    if (!state_) return {};
+    Tensor<T, E> y(shape());
+    y.copy_from(*this);
+    if constexpr (is_real<T>)
+      return record("to", y, {*this}, [](const Tensor<T, E>& dy, Gradients<T, E>& grad) { grad.set_other(0, dy.template to<D>()); });
+    else return y;
+  }
+}
+
+template <class T, class D>
 const Tensor<T, D>& Tensor<T, D>::requires_grad(bool wanted) const {
-  static_assert(std::is_floating_point_v<T>, "only floating-point tensors have gradients");
+  static_assert(is_real<T>, "only floating-point tensors have gradients");
   if (!state_) throw Error("segnet::requires_grad: the tensor is undefined");
   if (node() && node()->operation)
     throw Error(concat("segnet::requires_grad: the tensor is the result of '", node()->operation, "'; detach() it first"));

@@ -16,7 +16,7 @@
 #define SEGNET_INLINE inline __attribute__((always_inline))
 #define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
 
-#if defined(__x86_64__) && !defined(__CUDACC__)
+#if defined(__x86_64__)  // in nvcc's host code too: both compilers must make the same inline functions
 #define SEGNET_X86 1
 #else
 #define SEGNET_X86 0
@@ -32,7 +32,7 @@
 #endif
 
 /// Before a short loop of constant length over registers: unrolls it completely.
-#if defined(__clang__)
+#if defined(__clang__) || defined(__CUDACC__)
 #define SEGNET_UNROLL _Pragma("unroll")
 #else
 #define SEGNET_UNROLL _Pragma("GCC unroll 64")

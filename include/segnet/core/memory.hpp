@@ -1,6 +1,6 @@
-// Memory of the CPU: a caching allocator with statistics and a hard cap.
+// Memory: on the CPU a caching allocator, on the GPU CUDA's stream-ordered pool; both with statistics and a hard cap.
 //
-// Freed blocks are kept and handed out again, because the page faults of fresh memory cost as much as a light kernel.
+// On the CPU freed blocks are kept and handed out again, because the page faults of fresh memory cost as much as a light kernel.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <mutex>
 
-#include "segnet/core/device.hpp"
+#include "segnet/core/cuda.hpp"
 #include "segnet/core/error.hpp"
 
 namespace segnet {
@@ -132,17 +132,70 @@ class Buffer<Cpu> {
   std::shared_ptr<const void> owner_;
 };
 
+template <>
+class Buffer<Cuda> {
+ public:
+  explicit Buffer(std::size_t bytes) : bytes_(bytes ? bytes : 1), data_(cuda_allocate(bytes_)) {}
+  Buffer(void* data, std::shared_ptr<const void> owner) : data_(data), owner_(std::move(owner)) {}
+  ~Buffer() {
+    if (bytes_) cuda_deallocate(data_, bytes_);
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  std::size_t bytes_ = 0;  // 0: not ours
+  void* data_;
+  std::shared_ptr<const void> owner_;
+};
+
+/// What the functions below do, for each device.
+template <class D>
+struct MemoryControl;
+template <>
+struct MemoryControl<Cpu> {
+  static MemoryStats stats() { return CpuAllocator::instance().stats(); }
+  static void reset_peak() { CpuAllocator::instance().reset_peak(); }
+  static void set_limit(std::size_t bytes) { CpuAllocator::instance().set_limit(bytes); }
+  static void release() { CpuAllocator::instance().release(); }
+  static void poison(bool on) { CpuAllocator::instance().set_poison(on); }
+};
+template <>
+struct MemoryControl<Cuda> {  // cuda/runtime.cu
+  static MemoryStats stats();
+  static void reset_peak();
+  static void set_limit(std::size_t bytes);
+  static void release();
+  static void poison(bool on);
+};
+
 }  // namespace detail
 
-/// What tensors on the CPU use now.
-[[nodiscard]] inline MemoryStats memory_stats() { return detail::CpuAllocator::instance().stats(); }
+/// What tensors on device D use now: `memory_stats()`, `memory_stats<Cuda>()`.
+template <class D = Cpu>
+[[nodiscard]] MemoryStats memory_stats() {
+  return detail::MemoryControl<D>::stats();
+}
 /// Lets `peak` start again from what is in use now.
-inline void reset_peak_memory() { detail::CpuAllocator::instance().reset_peak(); }
+template <class D = Cpu>
+void reset_peak_memory() {
+  detail::MemoryControl<D>::reset_peak();
+}
 /// Hard cap in bytes, 0 for none. A tensor that does not fit under it throws DeviceError; nothing is freed behind your back.
-inline void set_memory_limit(std::size_t bytes) { detail::CpuAllocator::instance().set_limit(bytes); }
+template <class D = Cpu>
+void set_memory_limit(std::size_t bytes) {
+  detail::MemoryControl<D>::set_limit(bytes);
+}
 /// Gives cached blocks back to the system.
-inline void release_cached_memory() { detail::CpuAllocator::instance().release(); }
+template <class D = Cpu>
+void release_cached_memory() {
+  detail::MemoryControl<D>::release();
+}
 /// For tests: fills fresh tensors with NaN, so that a kernel that forgets an element is seen.
-inline void poison_fresh_memory(bool on) { detail::CpuAllocator::instance().set_poison(on); }
+template <class D = Cpu>
+void poison_fresh_memory(bool on) {
+  detail::MemoryControl<D>::poison(on);
+}
 
 }  // namespace segnet

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/core/memory.hpp"
 #include "segnet/core/view.hpp"
 
@@ -16,7 +17,32 @@ template <class T, class D>
 struct GradNode;  // autograd/graph.hpp
 }
 
-/// Elements of type T (float, double, int32, int64, uint8, bool) on device D: contiguous, row-major, images channels last
+namespace detail {
+// The GPU's are in cuda/fill.cuh.
+template <class T>
+void fill(View<T, Cpu> t, std::type_identity_t<T> value) {
+  for (index_t i = 0, n = t.size(); i < n; ++i) t[i] = value;
+}
+template <class T>
+void fill_range(View<T, Cpu> t) {
+  for (index_t i = 0, n = t.size(); i < n; ++i) t[i] = static_cast<T>(i);
+}
+template <class T>
+void fill(View<T, Cuda> t, std::type_identity_t<T> value);
+template <class T>
+void fill_range(View<T, Cuda> t);
+
+/// Copies bytes from a block on device From to one on device To.
+template <class To, class From>
+void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  if constexpr (std::is_same_v<To, Cpu> && std::is_same_v<From, Cpu>) std::memmove(to, from, bytes);
+  else cuda_copy(to, from, bytes, std::is_same_v<To, Cpu> ? Copy::to_host : std::is_same_v<From, Cpu> ? Copy::to_device : Copy::on_device);
+}
+}  // namespace detail
+
+/// Elements of type T (float, double, int32, int64, uint8, bool; bfloat16 on the GPU) on device D: contiguous, row-major, images channels
+/// last
 /// ([N, H, W, C]). Copying a Tensor copies the handle; `clone()` copies the elements. A default-constructed Tensor is
 /// *undefined* (`if (t)` is false): it stands for "none", such as a convolution without bias.
 template <class T, class D = Cpu>
@@ -37,12 +63,10 @@ class Tensor {
   /// Of that shape, with these elements in row-major order. @throws ShapeError when their number differs.
   Tensor(const Shape& shape, std::initializer_list<T> values) : Tensor(shape, values.begin(), values.size()) {}
   Tensor(const Shape& shape, const std::vector<T>& values) : Tensor(shape, values.data(), values.size()) {}
-  Tensor(const Shape& shape, const T* values, std::size_t count)
-    requires std::is_same_v<D, Cpu>
-      : Tensor(shape) {
+  Tensor(const Shape& shape, const T* values, std::size_t count) : Tensor(shape) {
     if (static_cast<index_t>(count) != shape.numel())
       throw ShapeError("Tensor", "values", concat("as many elements as ", shape), {static_cast<index_t>(count)});
-    if (count) std::memcpy(data(), values, count * sizeof(T));
+    detail::copy_bytes<D, Cpu>(data(), values, count * sizeof(T));
   }
 
   /// Memory that `owner` keeps alive (a mapped file, another library's array), used without a copy.
@@ -92,14 +116,18 @@ class Tensor {
   /// The only element of a tensor that has one. @throws ShapeError
   [[nodiscard]] T item() const {
     if (numel() != 1) throw ShapeError("Tensor::item", "tensor", "one element", shape());
-    return to_vector()[0];
+    T value;
+    detail::copy_bytes<Cpu, D>(&value, data(), sizeof(T));
+    return value;
   }
 
   /// The elements in row-major order, on the host.
   [[nodiscard]] std::vector<T> to_vector() const
-    requires(std::is_same_v<D, Cpu> && !std::is_same_v<T, bool>)
+    requires(!std::is_same_v<T, bool>)
   {
-    return std::vector<T>(data(), data() + numel());
+    std::vector<T> values(static_cast<std::size_t>(numel()));
+    detail::copy_bytes<Cpu, D>(values.data(), data(), values.size() * sizeof(T));
+    return values;
   }
 
   /// Its own copy of the elements, outside the graph.
@@ -109,16 +137,16 @@ class Tensor {
     t.copy_from(*this);
     return t;
   }
-  /// Overwrites the elements in place with those of a tensor of the same shape.
-  void copy_from(const Tensor& other) {
+  /// Overwrites the elements in place with those of a tensor of the same shape, on any device.
+  template <class E>
+  void copy_from(const Tensor<T, E>& other) {
     if (other.shape() != shape()) throw ShapeError("Tensor::copy_from", "other", concat(shape()), other.shape());
-    static_assert(std::is_same_v<D, Cpu>);
-    if (numel()) std::memmove(data(), other.data(), static_cast<std::size_t>(numel()) * sizeof(T));
+    detail::copy_bytes<D, E>(data(), other.data(), static_cast<std::size_t>(numel()) * sizeof(T));
   }
-  void fill(T value) {
-    static_assert(std::is_same_v<D, Cpu>);
-    for (index_t i = 0, n = numel(); i < n; ++i) data()[i] = value;
-  }
+  void fill(T value) { detail::fill(view(), value); }
+  /// The same elements on device E: this tensor itself if it is there, else a copy. Gradients flow back through it.
+  template <class E>
+  [[nodiscard]] Tensor<T, E> to() const;  // autograd/graph.hpp
 
   // Gradients; defined in autograd/graph.hpp and autograd/backward.hpp.
 
@@ -180,8 +208,7 @@ template <class T, class D = Cpu>
 template <class T, class D = Cpu>
 [[nodiscard]] Tensor<T, D> arange(index_t n) {
   Tensor<T, D> t({n});
-  T* values = t.data();
-  for (index_t i = 0; i < n; ++i) values[i] = static_cast<T>(i);
+  detail::fill_range(t.view());
   return t;
 }
 

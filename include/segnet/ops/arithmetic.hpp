@@ -7,6 +7,7 @@
 
 #include "segnet/kernels/arithmetic.hpp"
 #include "segnet/kernels/indexing.hpp"
+#include "segnet/ops/cast.hpp"
 #include "segnet/ops/elementwise.hpp"
 
 namespace segnet {
@@ -186,23 +187,6 @@ template <class T, class D>
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> triu(const Tensor<T, D>& x, index_t k = 0) {
   return detail::without_triangle("triu", x, k, false);
-}
-
-/// The elements as another type, as static_cast does. Gradients flow between float and double.
-template <class U, class T, class D>
-[[nodiscard]] Tensor<U, D> cast(const Tensor<T, D>& x) {
-  if constexpr (std::is_same_v<U, T>) return x;
-  else {
-    const Tensor<U, D> y(x.shape());
-    kernels::map(y.view(), kernels::Cast<U>{}, x.view());
-    if constexpr (std::is_floating_point_v<T> && std::is_floating_point_v<U>)
-      return record("cast", y, {x}, [](const Tensor<U, D>& dy, Gradients<U, D>& grad) {
-        const Tensor<T, D> dx(dy.shape());
-        kernels::map(dx.view(), kernels::Cast<T>{}, dy.view());
-        grad.set_other(0, dx);
-      });
-    else return y;
-  }
 }
 
 }  // namespace segnet

@@ -1,0 +1,39 @@
+// The GPU as programs without nvcc see it: whether there is one, its memory, and copies. The code behind it is target segnet::cuda.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "segnet/core/device.hpp"
+
+namespace segnet {
+
+namespace cuda {
+
+/// Whether there is a GPU that can be used. The first use of a Tensor<T, Cuda> where there is none throws DeviceError with the reason.
+[[nodiscard]] bool available();
+/// Why there is none: "no CUDA driver", "no device", ... Empty when there is one.
+[[nodiscard]] std::string why_unavailable();
+
+struct DeviceInfo {
+  std::string name;            ///< "NVIDIA H200"
+  int compute_capability = 0;  ///< 90 for 9.0
+  int multiprocessors = 0;
+  std::size_t memory = 0, l2_cache = 0;  ///< bytes
+};
+/// The GPU in use: the first one that CUDA shows (CUDA_VISIBLE_DEVICES chooses). @throws DeviceError: none
+[[nodiscard]] DeviceInfo device_info();
+
+/// Waits until everything that this thread asked of the GPU is done. @throws DeviceError: what went wrong in the meantime
+void synchronize();
+
+}  // namespace cuda
+
+namespace detail {
+enum class Copy { to_device, to_host, on_device };
+void cuda_copy(void* to, const void* from, std::size_t bytes, Copy direction);  // in stream order; to_host waits for the bytes
+void* cuda_allocate(std::size_t bytes);                                         // throws DeviceError
+void cuda_deallocate(void* block, std::size_t bytes) noexcept;
+}  // namespace detail
+
+}  // namespace segnet

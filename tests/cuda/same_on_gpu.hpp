@@ -1,0 +1,66 @@
+// GPU kernels are held against the CPU's, which the other tests prove: the same function of the same inputs on both devices, forward and
+// every gradient. With integer-valued inputs a linear operation must give equal bits, in whatever order it adds.
+#pragma once
+
+#include "segnet/ops/cast.hpp"
+#include "support/testing.hpp"
+
+namespace segnet::testing {
+
+/// False, with one clear line, where there is no GPU: `if (!gpu()) return;`
+inline bool gpu() {
+  if (cuda::available()) return true;
+  MESSAGE("skipped: " << cuda::why_unavailable());
+  return false;
+}
+
+/// Largest |a - b| over the largest |b| (of at least `floor`); infinite when the shapes differ or exactly one is NaN.
+template <class T, class U>
+double relative_difference(const Tensor<T, Cpu>& a, const Tensor<U, Cpu>& b, double floor = 1e-30) {
+  double largest = floor;
+  for (index_t i = 0; i < b.numel(); ++i)
+    if (const double v = std::abs(static_cast<double>(b.data()[i])); std::isfinite(v)) largest = std::max(largest, v);
+  return max_difference(a, b) / largest;
+}
+
+/// Runs y = f(inputs) and backward from a random dy on the CPU and on the GPU, and compares y and every gradient: equal bits for
+/// tolerance 0, else relative_difference of at most that. f takes a const std::vector<Tensor<T, D>>& for either D and returns a
+/// Tensor<T, D>; what else it needs it moves itself (`labels.to<D>()`). Fresh GPU memory is filled with NaN meanwhile, and the GPU
+/// runs twice: both runs must give the same bits.
+template <class T, class F>
+void check_same_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<T>>& inputs, double tolerance = 0) {
+  INFO(what);
+  struct Result {
+    Tensor<T> y;
+    std::vector<Tensor<T>> gradients;
+  };
+  Tensor<T> dy;
+  const auto run = [&]<class D>(D) {
+    std::vector<Tensor<T, D>> x;
+    for (const auto& input : inputs) {
+      x.push_back(input.clone().template to<D>().detach());
+      if (x.back() && x.back().numel() > 0) x.back().requires_grad();
+    }
+    const Tensor<T, D> y = f(std::as_const(x));
+    if (!dy) dy = integers<T>(y.shape(), -3, 3);
+    if (y.tracked()) y.backward(dy.template to<D>());
+    Result result{y.detach().template to<Cpu>(), {}};
+    for (const auto& leaf : x) result.gradients.push_back(leaf.grad() ? leaf.grad().template to<Cpu>() : Tensor<T>{});
+    return result;
+  };
+  const Result expected = run(Cpu{});
+  poison_fresh_memory<Cuda>(true);
+  const Result got = run(Cuda{}), again = run(Cuda{});
+  poison_fresh_memory<Cuda>(false);
+  CHECK(relative_difference(got.y, expected.y) <= tolerance);
+  CHECK(equal(again.y, got.y));
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    INFO("gradient of input ", i);
+    REQUIRE(static_cast<bool>(got.gradients[i]) == static_cast<bool>(expected.gradients[i]));
+    if (!got.gradients[i]) continue;
+    CHECK(relative_difference(got.gradients[i], expected.gradients[i]) <= tolerance);
+    CHECK(equal(again.gradients[i], got.gradients[i]));
+  }
+}
+
+}  // namespace segnet::testing
