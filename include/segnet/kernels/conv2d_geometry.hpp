@@ -20,6 +20,9 @@ enum class ConvAlgorithm {
   return names[static_cast<int>(algorithm)];
 }
 
+/// The three passes of a convolution; some algorithms take a shape in one of them only.
+enum class ConvPass { forward, grad_input, grad_weight };
+
 /// Zeros around an image. One number or one Extent2 {h, w} means the same on both sides; two Extent2 are what lies before the
 /// first and behind the last row and column.
 struct Padding2 {
