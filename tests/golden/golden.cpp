@@ -1,7 +1,8 @@
-// golden DIR...: runs every case of every *.safetensors file under the directories, in double and in float, and prints a line for
-// each family and, last, "golden: P passed, F failed, U not implemented". Exit code 0 if nothing failed, 1 otherwise.
+// golden DIR...: runs every case of every *.safetensors file under the directories, in double and in float, on the CPU and on the GPU where
+// there is one, and prints a line for each family and, last, "golden: P passed, F failed, U not implemented". Exit code 0 if nothing
+// failed, 1 otherwise.
 //
-// -f FAMILY runs that family alone.
+// -f FAMILY runs that family alone, --device cpu|cuda one device alone.
 #include "golden/golden.hpp"
 
 #include <algorithm>
@@ -38,13 +39,13 @@ enum class Status { passed, failed, not_implemented };
 
 struct Tally {
   int passed = 0, failed = 0, not_implemented = 0;
-  double worst_double = 0, worst_float = 0;
+  double worst_double[2] = {}, worst_float[2] = {};  ///< on the CPU, on the GPU
   std::set<std::string> reasons;
 };
 
 /// A case in one precision. Failures end up in the outcome, the reason of a gap in `reasons`.
-template <class T>
-Status run(Case<T>& c, const std::function<void(Case<T>&)>& compute, std::set<std::string>& reasons) {
+template <class T, class D>
+Status run(Case<T, D>& c, const std::function<void(Case<T, D>&)>& compute, std::set<std::string>& reasons) {
   try {
     compute(c);
     c.check_nothing_forgotten();
@@ -71,7 +72,7 @@ void report(const std::string& family, const std::string& name, const char* prec
 
 class Runner {
  public:
-  explicit Runner(std::set<std::string> only) : only_(std::move(only)) {
+  Runner(std::set<std::string> only, bool cpu, bool gpu) : only_(std::move(only)), cpu_(cpu), gpu_(gpu) {
     for (const auto add :
          {add_convolutions, add_elementwise, add_hash, add_indexing, add_linear_algebra, add_losses, add_metrics, add_networks,
           add_normalization, add_pooling, add_reductions, add_shapes, add_softmax, add_training, add_upsample, add_missing})
@@ -102,8 +103,10 @@ class Runner {
       if (t.not_implemented) std::printf("not implemented: %s\n", family.c_str());
       for (const auto& reason : t.reasons) std::printf("    %s\n", reason.c_str());
       if (t.passed + t.failed == 0) continue;
-      std::printf("%s: %d passed, %d failed, worst error %.1e in double, %.1e in float\n", family.c_str(), t.passed, t.failed,
-                  t.worst_double, t.worst_float);
+      std::printf("%s: %d passed, %d failed, worst error", family.c_str(), t.passed, t.failed);
+      if (cpu_) std::printf(" %.1e in double, %.1e in float", t.worst_double[0], t.worst_float[0]);
+      if (gpu_) std::printf("%s %.1e in double, %.1e in float on the GPU", cpu_ ? "," : "", t.worst_double[1], t.worst_float[1]);
+      std::printf("\n");
     }
     std::printf("golden: %d passed, %d failed, %d not implemented\n", all.passed, all.failed, all.not_implemented);
     return all.failed == 0;
@@ -125,19 +128,28 @@ class Runner {
       ++tally.not_implemented;
       return;
     }
-    Case<double> in_double(file, name, attributes);
-    Case<float> in_float(file, name, attributes);
-    const Status statuses[] = {run(in_double, known->in_double, tally.reasons), run(in_float, known->in_float, tally.reasons)};
-    report(family, name, "double", attribute_text, in_double.outcome);
-    report(family, name, "float", attribute_text, in_float.outcome);
-    tally.worst_double = std::max(tally.worst_double, in_double.outcome.worst);
-    tally.worst_float = std::max(tally.worst_float, in_float.outcome.worst);
-    const auto any = [&](Status status) { return std::count(std::begin(statuses), std::end(statuses), status) > 0; };
-    ++(any(Status::failed) ? tally.failed : any(Status::not_implemented) ? tally.not_implemented : tally.passed);
+    std::set<Status> statuses;
+    const auto run_on = [&]<class D>(D, const auto& compute_double, const auto& compute_float) {
+      constexpr bool gpu = std::is_same_v<D, Cuda>;
+      Case<double, D> in_double(file, name, attributes);
+      Case<float, D> in_float(file, name, attributes);
+      statuses.insert(run(in_double, compute_double, tally.reasons));
+      statuses.insert(run(in_float, compute_float, tally.reasons));
+      report(family, name, gpu ? "double on the GPU" : "double", attribute_text, in_double.outcome);
+      report(family, name, gpu ? "float on the GPU" : "float", attribute_text, in_float.outcome);
+      tally.worst_double[gpu] = std::max(tally.worst_double[gpu], in_double.outcome.worst);
+      tally.worst_float[gpu] = std::max(tally.worst_float[gpu], in_float.outcome.worst);
+    };
+    if (cpu_) run_on(Cpu{}, known->in_double, known->in_float);
+#if defined(SEGNET_CUDA)
+    if (gpu_) run_on(Cuda{}, known->in_double_on_gpu, known->in_float_on_gpu);
+#endif
+    ++(statuses.count(Status::failed) ? tally.failed : statuses.count(Status::not_implemented) ? tally.not_implemented : tally.passed);
   }
 
   Registry registry_;
   std::set<std::string> only_;
+  bool cpu_, gpu_;
   std::map<std::string, Tally> tallies_;
 };
 
@@ -160,19 +172,29 @@ std::vector<std::string> files_under(const std::vector<std::string>& roots) {
 int main(int argc, char** argv) {
   std::vector<std::string> roots;
   std::set<std::string> only;
+  std::string device;
   for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "-f" && i + 1 < argc) only.insert(argv[++i]);
-    else roots.emplace_back(argv[i]);
+    const std::string_view argument = argv[i];
+    if (argument == "-f" && i + 1 < argc) only.insert(argv[++i]);
+    else if (argument == "--device" && i + 1 < argc) device = argv[++i];
+    else roots.emplace_back(argument);
   }
-  if (roots.empty()) {
-    std::fputs("usage: golden [-f FAMILY]... DIR...\n", stderr);
+  if (roots.empty() || (device != "" && device != "cpu" && device != "cuda")) {
+    std::fputs("usage: golden [-f FAMILY]... [--device cpu|cuda] DIR...\n", stderr);
     return 2;
   }
   try {
     poison_fresh_memory(true);
+    bool gpu = false;
+#if defined(SEGNET_CUDA)
+    gpu = device != "cpu" && cuda::available();
+    if (gpu) poison_fresh_memory<Cuda>(true);
+    else if (device != "cpu") std::printf("no GPU: %s\n", cuda::why_unavailable().c_str());
+#endif
+    if (device == "cuda" && !gpu) throw DeviceError(Cuda::name, "there is none, or this program was built without CUDA");
     const std::vector<std::string> files = files_under(roots);
     if (files.empty()) throw IoError(roots.front(), "no *.safetensors file there");
-    Runner runner(only);
+    Runner runner(only, device != "cuda", gpu);
     for (const auto& file : files) runner.run_file(file);
     return runner.finish() ? 0 : 1;
   } catch (const std::exception& e) {

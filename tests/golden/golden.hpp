@@ -168,13 +168,13 @@ template <class T>
   return wide;
 }
 
-/// A case, computed with elements of type T.
-template <class T>
+/// A case, computed with elements of type T on device D. The file's tensors, and all comparisons, are on the CPU.
+template <class T, class D = Cpu>
 class Case : public CaseBase {
  public:
   using value_type = T;
+  using device = D;
   using CaseBase::CaseBase;
-  using CaseBase::check;
 
   /// Starts another pass over the same case, with another algorithm, say; failures repeat its name.
   void variant(std::string name) {
@@ -184,27 +184,37 @@ class Case : public CaseBase {
   }
 
   /// A tensor of the file, with elements of its own. A leaf if the file says what its gradient is.
-  [[nodiscard]] Tensor<T> input(const std::string& role, Layout layout = Layout::plain) {
+  [[nodiscard]] Tensor<T, D> input(const std::string& role, Layout layout = Layout::plain) {
     seen_.insert(role);
-    const Tensor<T> values = file_.tensor<T>(full(role)).clone();
-    const Tensor<T> x = from_file(values, layout);
+    const Tensor<T, D> x = from_file(file_.tensor<T>(full(role)).clone(), layout).template to<D>();
     if (has("grad_" + role)) leaves_.push_back({role, x.requires_grad(), layout});
     return x;
   }
   /// The same, or undefined where the case has no such tensor.
-  [[nodiscard]] Tensor<T> optional_input(const std::string& role, Layout layout = Layout::plain) {
-    return has(role) ? input(role, layout) : Tensor<T>{};
+  [[nodiscard]] Tensor<T, D> optional_input(const std::string& role, Layout layout = Layout::plain) {
+    return has(role) ? input(role, layout) : Tensor<T, D>{};
+  }
+  template <class I>
+  [[nodiscard]] Tensor<I, D> integer_input(const std::string& role, Layout layout = Layout::plain) {
+    return CaseBase::integer_input<I>(role, layout).template to<D>();
   }
 
   /// Compares a result: |got - expected| <= 1e-10 + 1e-9 * |expected| in double, `in_float` in float.
-  void check(const std::string& role, const Tensor<T>& got, Compare compare = {}) {
+  template <class E>
+  void check(const std::string& role, const Tensor<T, E>& got, Compare compare = {}) {
     const FloatTolerance& f = compare.in_float;
-    check_numbers(role, in_double(to_file(role, got, compare.layout)),
+    check_numbers(role, in_double(to_file(role, got.template to<Cpu>(), compare.layout)),
                   std::is_same_v<T, double> ? Tolerance{.absolute = 1e-10, .relative = 1e-9}
                                             : Tolerance{.absolute = f.absolute, .of_largest = f.of_largest});
   }
+  /// Compares integers, which must be equal.
+  template <class I, class E>
+    requires std::is_integral_v<I>
+  void check(const std::string& role, const Tensor<I, E>& got, Compare compare = {}) {
+    CaseBase::check(role, got.template to<Cpu>(), compare);
+  }
   /// Compares a result and, if the file gives its gradient, propagates from it in `check_gradients`.
-  void output(const std::string& role, const Tensor<T>& got, Compare compare = {}) {
+  void output(const std::string& role, const Tensor<T, D>& got, Compare compare = {}) {
     check(role, got, compare);
     if (has("grad_" + role)) outputs_.push_back({role, got, compare.layout});
   }
@@ -212,10 +222,10 @@ class Case : public CaseBase {
   void check_gradients(FloatTolerance in_float = {}) {
     for (const auto& [role, y, layout] : outputs_) {
       seen_.insert("grad_" + role);
-      const Tensor<T> dy = from_file(file_.tensor<T>(full("grad_" + role)).clone(), layout);
+      const Tensor<T, D> dy = from_file(file_.tensor<T>(full("grad_" + role)).clone(), layout).template to<D>();
       if (y.tracked()) y.backward(dy, /*keep_graph=*/true);
     }
-    for (const auto& [role, x, layout] : leaves_) check("grad_" + role, x.grad() ? x.grad() : zeros<T>(x.shape()), {layout, in_float});
+    for (const auto& [role, x, layout] : leaves_) check("grad_" + role, x.grad() ? x.grad() : zeros<T, D>(x.shape()), {layout, in_float});
     outputs_.clear();
     leaves_.clear();
   }
@@ -223,24 +233,32 @@ class Case : public CaseBase {
  private:
   struct Remembered {
     std::string role;
-    Tensor<T> tensor;
+    Tensor<T, D> tensor;
     Layout layout;
   };
   std::vector<Remembered> leaves_, outputs_;
 };
 
-/// How to compute a case of a family; empty functions where the operation is still to come.
+/// How to compute a case of a family, on each device that this program has; empty functions where the operation is still to come.
 struct Family {
   std::function<void(Case<double>&)> in_double;
   std::function<void(Case<float>&)> in_float;
+#if defined(SEGNET_CUDA)
+  std::function<void(Case<double, Cuda>&)> in_double_on_gpu;
+  std::function<void(Case<float, Cuda>&)> in_float_on_gpu;
+#endif
 };
 
 class Registry {
  public:
-  /// `compute` is a generic lambda over Case<double>& and Case<float>&.
+  /// `compute` is a generic lambda over Case<T, D>&.
   template <class F>
   void add(const std::string& name, const F& compute) {
+#if defined(SEGNET_CUDA)
+    families_[name] = {compute, compute, compute, compute};
+#else
     families_[name] = {compute, compute};
+#endif
   }
   /// A family whose operation is still to come; no effect once it is there.
   void add_missing(const std::string& name) { families_.try_emplace(name); }

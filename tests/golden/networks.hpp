@@ -8,10 +8,10 @@
 
 namespace segnet::golden {
 
-template <class T>
+template <class T, class D = Cpu>
 struct NamedOutput {
   std::string name;
-  Tensor<T> tensor;  ///< images channels last
+  Tensor<T, D> tensor;  ///< images channels last
 };
 
 /// Tensors as files of networks keep them: complete up to 2000 elements, of larger ones 2000 values at floor(k * numel / 2000).
@@ -40,12 +40,12 @@ inline Shape shape_of(const Json& sizes) {
 
 /// Fills all parameters and buffers of a module. Every name and shape of the case must be in the module, and the other way round.
 /// Returns the parameters in the order of the case.
-template <class T, class M>
-std::vector<nn::NamedTensor<T>> fill_weights(Case<T>& c, const M& module) {
-  std::map<std::string, nn::NamedTensor<T>> state;
-  for (const auto& entry : nn::state_dict<T>(module)) state.emplace(entry.name, entry);
+template <class T, class D, class M>
+std::vector<nn::NamedTensor<T, D>> fill_weights(Case<T, D>& c, const M& module) {
+  std::map<std::string, nn::NamedTensor<T, D>> state;
+  for (const auto& entry : nn::state_dict<T, D>(module)) state.emplace(entry.name, entry);
   const double gain = c.number("gain");
-  std::vector<nn::NamedTensor<T>> parameters;
+  std::vector<nn::NamedTensor<T, D>> parameters;
   std::size_t found = 0;
   for (const char* list : {"params", "buffers"})
     for (const Json& entry : c.attribute(list).array()) {
@@ -53,7 +53,7 @@ std::vector<nn::NamedTensor<T>> fill_weights(Case<T>& c, const M& module) {
       const Shape shape = shape_of(entry[1]);
       const auto here = state.find(name);
       if (here == state.end()) throw Error(concat("the network has no tensor '", name, "'"));
-      Tensor<T> target = here->second.tensor;
+      Tensor<T, D> target = here->second.tensor;
       if (pytorch_shape(target.shape(), here->second.layout) != shape)
         throw Error(concat("'", name, "' is ", target.shape(), " here, expected ", shape, " in PyTorch's order"));
       const Tensor<T> values = filled<T>(name, shape, entry[2].string(), gain);
@@ -76,17 +76,20 @@ inline constexpr double gradient_in_float = 2e-3;
 /// Outputs in the file are PyTorch's float results, which are up to `max_abs_err_f32` away from its double ones: so close must
 /// double come here, and float within 8 times of it, since its sums are in another order. Gradients in the file are from double;
 /// in float, activations that are nearly 0 end on the other side of a ReLU and move gradients by more than rounding does.
-template <class T, class M, class Forward>
-void run_network(Case<T>& c, M& module, const Forward& forward) {
+template <class T, class D, class M, class Forward>
+void run_network(Case<T, D>& c, M& module, const Forward& forward) {
   constexpr bool exact = std::is_same_v<T, double>;
   const auto parameters = fill_weights(c, module);
   nn::train(module, c.text("mode") == "train");
-  const Tensor<T> x = from_nchw(filled<T>(c.text("input"), shape_of(c.attribute("size")), "input", 1));
+  const auto x = from_nchw(filled<T>(c.text("input"), shape_of(c.attribute("size")), "input", 1)).template to<D>();
   const bool gradients = c.has("param_grad_stats");
   if (gradients) x.requires_grad();
-  const std::vector<NamedOutput<T>> outputs = forward(x);
+  const std::vector<NamedOutput<T, D>> outputs = forward(x);
 
-  const auto in_file_order = [](const Tensor<T>& t) { return in_double(t.rank() >= 3 ? to_nchw(t) : t.detach()); };
+  const auto in_file_order = [](const Tensor<T, D>& on_device) {
+    const Tensor<T> t = on_device.detach().template to<Cpu>();
+    return in_double(t.rank() >= 3 ? to_nchw(t) : t);
+  };
   double loss = 0;
   if (outputs.size() != c.attribute("outputs").object().size())
     throw Error(concat("the network has ", outputs.size(), " outputs, expected ", c.attribute("outputs").object().size()));
@@ -112,11 +115,12 @@ void run_network(Case<T>& c, M& module, const Forward& forward) {
       dy.data()[i] = static_cast<T>(hash_uniform(hash, i) / n);
       loss += values.data()[i] * hash_uniform(hash, i) / n;
     }
-    if (gradients) y.backward(y.rank() >= 3 ? from_nchw(dy) : dy, /*keep_graph=*/true);
+    if (gradients) y.backward((y.rank() >= 3 ? from_nchw(dy) : dy).template to<D>(), /*keep_graph=*/true);
   }
 
-  for (const auto& entry : nn::state_dict<T>(module))
-    if (c.has("after." + entry.name)) c.check_numbers("after." + entry.name, in_double(entry.tensor), {.of_largest = 1e-5});
+  for (const auto& entry : nn::state_dict<T, D>(module))
+    if (c.has("after." + entry.name))
+      c.check_numbers("after." + entry.name, in_double(entry.tensor.detach().template to<Cpu>()), {.of_largest = 1e-5});
   if (!gradients) return;
 
   c.check_close("loss", loss, c.number("loss"), (exact ? 1e-12 : 1e-6) + (exact ? 1e-9 : 1e-4) * std::abs(c.number("loss")));
@@ -128,7 +132,7 @@ void run_network(Case<T>& c, M& module, const Forward& forward) {
   const double* expected = stats.data();
   for (const auto& parameter : parameters) {
     double sum = 0, squares = 0, largest = 0;
-    const Tensor<T> g = parameter.tensor.grad();
+    const Tensor<T> g = parameter.tensor.grad().template to<Cpu>();
     for (index_t i = 0; i < g.numel(); ++i) {
       const double value = static_cast<double>(g.data()[i]);
       sum += value;

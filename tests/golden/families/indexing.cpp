@@ -14,13 +14,13 @@ const auto indexing = [](auto& c) {
   const auto dim = [&] { return static_cast<int>(c.integer("dim")); };
   const auto list = [&](const char* role) { return c.template integer_input<index_t>(role); };
   const auto mask = [&] { return c.template integer_input<bool>("mask"); };
-  const auto with_indices = [&](const ValuesAndIndices<T>& result) {
+  const auto with_indices = [&](const auto& result) {
     c.output("y", result.values);
     c.check("indices", result.indices);
   };
 
   if (op == "one_hot") {
-    const Tensor<T> y = one_hot<T>(list("index"), c.integer("classes"));
+    const Tensor<T> y = one_hot<T>(list("index"), c.integer("classes")).template to<Cpu>();
     Tensor<std::int64_t> integers(y.shape());
     for (index_t i = 0; i < y.numel(); ++i) integers.data()[i] = static_cast<std::int64_t>(y.data()[i]);
     c.check("y", integers);

@@ -40,11 +40,12 @@ void with_each_label_type(C& c, const F& loss) {
 
 const auto cross_entropy_case = [](auto& c) {
   using T = typename std::remove_reference_t<decltype(c)>::value_type;
+  using D = typename std::remove_reference_t<decltype(c)>::device;
   const auto options = [&] {
-    return CrossEntropyOptions<T>{.class_weight = c.optional_input("class_weight"),
-                                  .ignore_index = c.integer("ignore_index", -100),
-                                  .label_smoothing = c.number("label_smoothing", 0),
-                                  .reduction = reduction(c)};
+    return CrossEntropyOptions<T, D>{.class_weight = c.optional_input("class_weight"),
+                                     .ignore_index = c.integer("ignore_index", -100),
+                                     .label_smoothing = c.number("label_smoothing", 0),
+                                     .reduction = reduction(c)};
   };
   if (c.has("target_prob")) {
     const auto x = c.input("x", images), target = c.input("target_prob", images);
@@ -77,8 +78,9 @@ void add_losses(Registry& registry) {
 
   registry.add("nll_loss", [](auto& c) {
     using T = typename std::remove_reference_t<decltype(c)>::value_type;
+    using D = typename std::remove_reference_t<decltype(c)>::device;
     with_each_label_type(c, [&](const auto& target) {
-      const NllLossOptions<T> options{
+      const NllLossOptions<T, D> options{
           .class_weight = c.optional_input("class_weight"), .ignore_index = c.integer("ignore_index", -100), .reduction = reduction(c)};
       c.output("y", nll_loss(c.input("x", images), target, options));
       c.check_gradients();
@@ -87,8 +89,9 @@ void add_losses(Registry& registry) {
 
   registry.add("bce_with_logits", [](auto& c) {
     using T = typename std::remove_reference_t<decltype(c)>::value_type;
+    using D = typename std::remove_reference_t<decltype(c)>::device;
     const auto x = c.input("x"), target = c.input("target");
-    const BinaryCrossEntropyOptions<T> options{
+    const BinaryCrossEntropyOptions<T, D> options{
         .weight = c.optional_input("weight"), .pos_weight = c.optional_input("pos_weight"), .reduction = reduction(c)};
     c.output("y", binary_cross_entropy_with_logits(x, target, options));
     c.check_gradients();

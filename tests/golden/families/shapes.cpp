@@ -64,11 +64,12 @@ void image_op(C& c, const std::string& op) {
 
 const auto shape_op = [](auto& c) {
   using T = typename std::remove_reference_t<decltype(c)>::value_type;
+  using D = typename std::remove_reference_t<decltype(c)>::device;
   const std::string& op = c.text("op");
   const auto dim = [&] { return static_cast<int>(c.integer("dim")); };
 
   if (op == "cat" || op == "stack") {
-    std::vector<Tensor<T>> parts;
+    std::vector<Tensor<T, D>> parts;
     for (index_t i = 0; c.has(concat("x", i)); ++i) parts.push_back(c.input(concat("x", i)));
     c.output("y", op == "cat" ? segnet::concat(parts, dim()) : stack(parts, dim()));
     c.check_gradients();

@@ -60,6 +60,7 @@ void read_options(const Arguments& from, optim::RmspropOptions& o) {
 template <class Optimizer, class C>
 void minimise(C& c) {
   using T = typename C::value_type;
+  using D = typename C::device;
   const auto options = [&](const Json* own) {
     typename Optimizer::Options o;
     const Arguments arguments(c.attribute("hyper"), own);
@@ -76,7 +77,7 @@ void minimise(C& c) {
 
   const index_t steps = c.shape("loss")[0];
   Tensor<T> losses({steps}), norms({steps}), ws(c.shape("w")), vs(c.shape("v")), gws(c.shape("grad_w")), gvs(c.shape("grad_v"));
-  const auto keep = [](const Tensor<T>& all, index_t row, const Tensor<T>& value) {
+  const auto keep = [](const Tensor<T>& all, index_t row, const Tensor<T, D>& value) {
     all.alias(value.shape(), row * value.numel()).copy_from(value);
   };
   keep(ws, 0, w);
@@ -87,7 +88,7 @@ void minimise(C& c) {
     const auto loss = sum(square(residual)) * T(0.5) + sum(segnet::sin(v)) * T(0.1);
     loss.backward();
     losses.data()[t] = loss.item();
-    if (c.has_attribute("clip_norm")) norms.data()[t] = static_cast<T>(optim::clip_grad_norm<T, Cpu>({w, v}, c.number("clip_norm")));
+    if (c.has_attribute("clip_norm")) norms.data()[t] = static_cast<T>(optim::clip_grad_norm<T, D>({w, v}, c.number("clip_norm")));
     if (c.has_attribute("lr_at")) optimizer.set_lr(c.attribute("lr_at")[static_cast<std::size_t>(t)].number());
     keep(gws, t, w.grad());
     keep(gvs, t, v.grad());
@@ -107,11 +108,12 @@ void minimise(C& c) {
 
 const auto optimizer_case = [](auto& c) {
   using T = typename std::remove_reference_t<decltype(c)>::value_type;
+  using D = typename std::remove_reference_t<decltype(c)>::device;
   const std::string& name = c.text("optimizer");
-  if (name == "sgd") minimise<optim::Sgd<T>>(c);
-  else if (name == "adam") minimise<optim::Adam<T>>(c);
-  else if (name == "adamw") minimise<optim::AdamW<T>>(c);
-  else if (name == "rmsprop") minimise<optim::Rmsprop<T>>(c);
+  if (name == "sgd") minimise<optim::Sgd<T, D>>(c);
+  else if (name == "adam") minimise<optim::Adam<T, D>>(c);
+  else if (name == "adamw") minimise<optim::AdamW<T, D>>(c);
+  else if (name == "rmsprop") minimise<optim::Rmsprop<T, D>>(c);
   else throw Error(concat("unknown optimizer '", name, "'"));
 };
 
