@@ -16,18 +16,22 @@ namespace segnet {
 }
 
 /// The entries of a weights file, in PyTorch's layout, each name behind `prefix`.
-template <class T>
-[[nodiscard]] std::vector<SafetensorsEntry> weight_entries(const std::vector<nn::NamedTensor<T>>& state, const std::string& prefix = {}) {
+template <class T, class D>
+[[nodiscard]] std::vector<SafetensorsEntry> weight_entries(const std::vector<nn::NamedTensor<T, D>>& state,
+                                                           const std::string& prefix = {}) {
   std::vector<SafetensorsEntry> entries;
-  for (const auto& [name, tensor, layout, trainable] : state)
-    entries.emplace_back(prefix + name, layout == nn::WeightLayout::convolution ? to_nchw(tensor) : tensor);
+  for (const auto& [name, tensor, layout, trainable] : state) {
+    const Tensor<T> values = tensor.detach().template to<Cpu>();
+    entries.emplace_back(prefix + name, layout == nn::WeightLayout::convolution ? to_nchw(values) : values);
+  }
   return entries;
 }
 
 /// Writes all parameters and buffers of a module; `torch.load_state_dict(safetensors.torch.load_file(path))` takes them.
-template <class T = float, class M>
+/// T and D are of the module's tensors, as for `state_dict`.
+template <class T = float, class D = Cpu, class M>
 void save_weights(const std::string& path, const M& module, const std::map<std::string, std::string>& metadata = {}) {
-  save_safetensors(path, weight_entries<T>(nn::state_dict<T>(module)), metadata);
+  save_safetensors(path, weight_entries(nn::state_dict<T, D>(module)), metadata);
 }
 
 /// What became of each name when weights were loaded.
@@ -59,11 +63,11 @@ struct LoadReport {
 
 /// Copies tensors of the file named `prefix + name` into `state` (handles of a module's tensors). With `strict`, anything that
 /// does not fit is an IoError that names it and nothing is changed; otherwise what fits is loaded and the rest reported.
-template <class T>
-LoadReport load_weights(const SafetensorsFile& file, const std::vector<nn::NamedTensor<T>>& state, bool strict = true,
+template <class T, class D>
+LoadReport load_weights(const SafetensorsFile& file, const std::vector<nn::NamedTensor<T, D>>& state, bool strict = true,
                         const std::string& prefix = {}) {
   LoadReport report;
-  std::vector<std::pair<std::string, const nn::NamedTensor<T>*>> fitting;
+  std::vector<std::pair<std::string, const nn::NamedTensor<T, D>*>> fitting;
   std::map<std::string, bool> known;
   for (const auto& entry : state) {
     const std::string name = prefix + entry.name;
@@ -82,16 +86,16 @@ LoadReport load_weights(const SafetensorsFile& file, const std::vector<nn::Named
   if (strict && !report.complete()) throw IoError(file.path(), concat("these weights are not of this network: ", to_string(report)));
   for (const auto& [name, entry] : fitting) {
     const Tensor<T> values = file.tensor<T>(name);
-    Tensor<T> target = entry->tensor;
+    Tensor<T, D> target = entry->tensor;
     target.copy_from(entry->layout == nn::WeightLayout::convolution ? from_nchw(values) : values);
     ++report.loaded;
   }
   return report;
 }
 /// The same for a file's path and a module.
-template <class T = float, class M>
+template <class T = float, class D = Cpu, class M>
 LoadReport load_weights(const std::string& path, const M& module, bool strict = true) {
-  return load_weights<T>(SafetensorsFile(path), nn::state_dict<T>(module), strict);
+  return load_weights(SafetensorsFile(path), nn::state_dict<T, D>(module), strict);
 }
 
 }  // namespace segnet

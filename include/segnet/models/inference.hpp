@@ -3,6 +3,8 @@
 
 #include "segnet/autograd/graph.hpp"
 #include "segnet/nn/module.hpp"
+#include "segnet/ops/arithmetic.hpp"
+#include "segnet/ops/cast.hpp"
 #include "segnet/ops/flip.hpp"
 #include "segnet/ops/pad.hpp"
 #include "segnet/ops/slice.hpp"
@@ -48,19 +50,20 @@ struct InferenceOptions {
 };
 
 /// Softmax probabilities [N, H, W, classes] of x [N, H, W, C], without gradients. `network` maps x (or a tile of it) to logits of
-/// the same height and width; put it into inference mode (`eval`) first. @throws ValueError: overlap not below tile
-template <class F, class T>
-[[nodiscard]] Tensor<T> predict_probabilities(const F& network, const Tensor<T>& x, const InferenceOptions& options = {}) {
+/// the same height and width; put it into inference mode (`eval`) first. Tiles are put together on the host.
+/// @throws ValueError: overlap not below tile
+template <class F, class T, class D>
+[[nodiscard]] Tensor<Master<T>, D> predict_probabilities(const F& network, const Tensor<T, D>& x, const InferenceOptions& options = {}) {
+  using P = Master<T>;
   NoGrad guard;
   if (options.flip) {
     InferenceOptions once = options;
     once.flip = false;
-    const Tensor<T> a = predict_probabilities(network, x, once), b = flip(predict_probabilities(network, flip(x, {2}), once), {2});
-    for (index_t i = 0; i < a.numel(); ++i) a.data()[i] = (a.data()[i] + b.data()[i]) / 2;
-    return a;
+    const Tensor<P, D> a = predict_probabilities(network, x, once), b = flip(predict_probabilities(network, flip(x, {2}), once), {2});
+    return (a + b) * 0.5;
   }
   const index_t H = x.dim(1), W = x.dim(2), tile = options.tile;
-  if (tile == 0 || (tile >= H && tile >= W)) return softmax(network(x), -1);
+  if (tile == 0 || (tile >= H && tile >= W)) return softmax(cast<P>(network(x)), -1);
   if (options.overlap < 0 || options.overlap >= tile)
     throw ValueError("predict_probabilities", "overlap", concat("0 to ", tile - 1, ", below the tile"), concat(options.overlap));
 
@@ -70,18 +73,18 @@ template <class F, class T>
     at.push_back(std::max<index_t>(0, size - tile));
     return at;
   };
-  Tensor<T> sum;
-  std::vector<T> count(static_cast<std::size_t>(H * W), T(0));
+  Tensor<P> sum;
+  std::vector<P> count(static_cast<std::size_t>(H * W), P(0));
   for (const index_t top : starts(H))
     for (const index_t left : starts(W)) {
       const index_t h = std::min(tile, H), w = std::min(tile, W);
-      const Tensor<T> p = softmax(network(narrow(narrow(x, 1, top, h), 2, left, w)), -1);
+      const Tensor<P> p = softmax(cast<P>(network(narrow(narrow(x, 1, top, h), 2, left, w))), -1).template to<Cpu>();
       const index_t C = p.dim(3);
-      if (!sum) sum = zeros<T>({x.dim(0), H, W, C});
+      if (!sum) sum = zeros<P>({x.dim(0), H, W, C});
       for (index_t n = 0; n < x.dim(0); ++n)
         for (index_t i = 0; i < h; ++i) {
-          T* to = sum.data() + ((n * H + top + i) * W + left) * C;
-          const T* from = p.data() + (n * h + i) * w * C;
+          P* to = sum.data() + ((n * H + top + i) * W + left) * C;
+          const P* from = p.data() + (n * h + i) * w * C;
           for (index_t k = 0; k < w * C; ++k) to[k] += from[k];
         }
       for (index_t i = 0; i < h; ++i)
@@ -90,7 +93,7 @@ template <class F, class T>
   const index_t C = sum.dim(3);
   for (index_t p = 0; p < x.dim(0) * H * W; ++p)
     for (index_t c = 0; c < C; ++c) sum.data()[p * C + c] /= count[static_cast<std::size_t>(p % (H * W))];
-  return sum;
+  return sum.template to<D>();
 }
 
 /// The class of the largest score at each pixel, the first of equals: [N, H, W, classes] -> [N, H, W].

@@ -48,7 +48,7 @@ struct SegNetBasic {
     nn::for_each_module(*this, [](const std::string&, auto& m) {
       if constexpr (std::is_same_v<std::remove_cvref_t<decltype(m)>, nn::Conv2d<T, D>>) {
         nn::init::kaiming_normal(m.weight, default_generator());
-        m.bias.fill(T(0));
+        m.bias.fill(0);
       }
     });
   }

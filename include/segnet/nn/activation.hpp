@@ -3,6 +3,7 @@
 
 #include "segnet/nn/module.hpp"
 #include "segnet/ops/activation.hpp"
+#include "segnet/ops/cast.hpp"
 
 namespace segnet::nn {
 
@@ -59,9 +60,9 @@ struct Tanh {
 /// max(x, 0) + weight * min(x, 0), with one learned weight or one per channel.
 template <class T = float, class D = Cpu>
 struct PReLU {
-  Parameter<T, D> weight;
-  explicit PReLU(index_t channels = 1, double initial = 0.25) : weight(full<T, D>({channels}, static_cast<T>(initial))) {}
-  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return prelu<T, D>(x, weight); }
+  Parameter<Master<T>, D> weight;
+  explicit PReLU(index_t channels = 1, double initial = 0.25) : weight(full<Master<T>, D>({channels}, static_cast<Master<T>>(initial))) {}
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return prelu<T, D>(x, cast<T>(weight)); }
   SEGNET_FIELDS(weight)
 };
 

@@ -17,7 +17,7 @@ class AnyModule {
 
   explicit operator bool() const { return held_ != nullptr; }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const { return held_->forward(x); }
-  [[nodiscard]] std::vector<NamedTensor<T, D>> state_dict() const { return held_->state_dict(); }
+  [[nodiscard]] std::vector<NamedTensor<Master<T>, D>> state_dict() const { return held_->state_dict(); }
   void train(bool training = true) { held_->train(training); }
   void eval() { held_->train(false); }
   [[nodiscard]] Summary summarize(const Shape& input) { return held_->summarize(input); }
@@ -26,7 +26,7 @@ class AnyModule {
   struct Base {
     virtual ~Base() = default;
     virtual Tensor<T, D> forward(const Tensor<T, D>& x) const = 0;
-    virtual std::vector<NamedTensor<T, D>> state_dict() const = 0;
+    virtual std::vector<NamedTensor<Master<T>, D>> state_dict() const = 0;
     virtual void train(bool training) = 0;
     virtual Summary summarize(const Shape& input) = 0;
   };
@@ -34,7 +34,7 @@ class AnyModule {
   struct Holder final : Base {
     explicit Holder(M m) : module(std::move(m)) {}
     Tensor<T, D> forward(const Tensor<T, D>& x) const override { return module(x); }
-    std::vector<NamedTensor<T, D>> state_dict() const override { return nn::state_dict<T, D>(module); }
+    std::vector<NamedTensor<Master<T>, D>> state_dict() const override { return nn::state_dict<Master<T>, D>(module); }
     void train(bool training) override { nn::train(module, training); }
     Summary summarize(const Shape& input) override { return nn::summarize<T, D>(module, input); }
     M module;

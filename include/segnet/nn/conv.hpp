@@ -1,9 +1,10 @@
-// Convolution layers.
+// Convolution layers. Those of bfloat16 keep float parameters (`Master<T>`), which optimisers update, and round them at each call.
 #pragma once
 
 #include "segnet/nn/init.hpp"
 #include "segnet/nn/module.hpp"
 #include "segnet/nn/observer.hpp"
+#include "segnet/ops/cast.hpp"
 #include "segnet/ops/conv2d.hpp"
 #include "segnet/ops/conv_transpose2d.hpp"
 
@@ -26,7 +27,7 @@ void reset_weight_and_bias(Parameter<T, D>& weight, Parameter<T, D>& bias, index
 /// weight [out, kh, kw, in / groups] (PyTorch: [out, in / groups, kh, kw]), bias [out].
 template <class T = float, class D = Cpu>
 struct Conv2d {
-  Parameter<T, D> weight, bias;
+  Parameter<Master<T>, D> weight, bias;
   Conv2dOptions options;
 
   Conv2d() = default;
@@ -34,13 +35,13 @@ struct Conv2d {
       : options(conv_options) {
     if (options.groups < 1 || in % options.groups != 0)
       throw ValueError("nn::Conv2d", "groups", concat("a divisor of the ", in, " input channels"), concat(options.groups));
-    weight = Parameter<T, D>(Tensor<T, D>({out, kernel.h, kernel.w, in / options.groups}), WeightLayout::convolution);
-    if (with_bias == Bias::yes) bias = Parameter<T, D>(Tensor<T, D>({out}));
+    weight = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out, kernel.h, kernel.w, in / options.groups}), WeightLayout::convolution);
+    if (with_bias == Bias::yes) bias = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out}));
     detail::reset_weight_and_bias(weight, bias, kernel.h * kernel.w * (in / options.groups));
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    const Tensor<T, D> y = conv2d(x, weight, bias, options);
+    const Tensor<T, D> y = conv2d(x, cast<T>(weight), cast<T>(bias), options);
     return detail::observed(this, "Conv2d", x, y, y.numel() * (weight.numel() / std::max<index_t>(weight.dim(0), 1)));
   }
   SEGNET_FIELDS(weight, bias)
@@ -50,7 +51,7 @@ struct Conv2d {
 /// weight [in, kh, kw, out / groups], the weight of the convolution that it transposes (PyTorch: [in, out / groups, kh, kw]).
 template <class T = float, class D = Cpu>
 struct ConvTranspose2d {
-  Parameter<T, D> weight, bias;
+  Parameter<Master<T>, D> weight, bias;
   ConvTranspose2dOptions options;
 
   ConvTranspose2d() = default;
@@ -58,13 +59,13 @@ struct ConvTranspose2d {
       : options(conv_options) {
     if (options.groups < 1 || out % options.groups != 0)
       throw ValueError("nn::ConvTranspose2d", "groups", concat("a divisor of the ", out, " output channels"), concat(options.groups));
-    weight = Parameter<T, D>(Tensor<T, D>({in, kernel.h, kernel.w, out / options.groups}), WeightLayout::convolution);
-    if (with_bias == Bias::yes) bias = Parameter<T, D>(Tensor<T, D>({out}));
+    weight = Parameter<Master<T>, D>(Tensor<Master<T>, D>({in, kernel.h, kernel.w, out / options.groups}), WeightLayout::convolution);
+    if (with_bias == Bias::yes) bias = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out}));
     detail::reset_weight_and_bias(weight, bias, kernel.h * kernel.w * (out / options.groups));
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    const Tensor<T, D> y = conv_transpose2d(x, weight, bias, options);
+    const Tensor<T, D> y = conv_transpose2d(x, cast<T>(weight), cast<T>(bias), options);
     return detail::observed(this, "ConvTranspose2d", x, y, x.numel() * (weight.numel() / std::max<index_t>(weight.dim(0), 1)));
   }
   SEGNET_FIELDS(weight, bias)

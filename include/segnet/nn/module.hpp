@@ -119,7 +119,7 @@ struct NamedTensor {
 };
 
 /// All parameters and buffers with their names, as handles: writing to them changes the module.
-/// T is the element type of the module's tensors.
+/// T is the element type of the module's tensors: `Master<T>` of what it computes in, float for a network of bfloat16.
 template <class T = float, class D = Cpu, class M>
 [[nodiscard]] std::vector<NamedTensor<T, D>> state_dict(const M& module) {
   std::vector<NamedTensor<T, D>> all;
@@ -200,6 +200,29 @@ template <class M>
     }
   });
   return copy;
+}
+
+/// Overwrites the tensors of one state dict with those of another that has the same names and shapes, on any devices:
+///
+///   copy_state(state_dict<float>(on_cpu), state_dict<float, Cuda>(on_gpu));
+///
+/// @throws ValueError: other names;  ShapeError
+template <class T, class D, class U, class E>
+void copy_state(const std::vector<NamedTensor<T, D>>& from, const std::vector<NamedTensor<U, E>>& to) {
+  const auto name = [](const auto& state, std::size_t i) { return i < state.size() ? state[i].name : std::string("nothing"); };
+  for (std::size_t i = 0; i < std::max(from.size(), to.size()); ++i)
+    if (name(from, i) != name(to, i))
+      throw ValueError("nn::copy_state", "from", concat("'", name(to, i), "'"), concat("'", name(from, i), "'"));
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    Tensor<U, E> target = to[i].tensor;
+    if constexpr (std::is_same_v<T, U>) {
+      target.copy_from(from[i].tensor);
+    } else {
+      std::vector<U> values;
+      for (const T value : from[i].tensor.to_vector()) values.push_back(static_cast<U>(value));
+      target.copy_from(Tensor<U>(from[i].tensor.shape(), values));
+    }
+  }
 }
 
 }  // namespace segnet::nn

@@ -1,4 +1,4 @@
-// Normalisation layers.
+// Normalisation layers. Those of bfloat16 keep float parameters and statistics (`Master<T>`).
 #pragma once
 
 #include "segnet/nn/module.hpp"
@@ -16,17 +16,17 @@ struct BatchNormOptions {
 /// Batch norm over all but the channels, [N, ..., C]; see `batch_norm`.
 template <class T = float, class D = Cpu>
 struct BatchNorm2d {
-  Parameter<T, D> weight, bias;
-  Buffer<T, D> running_mean, running_var;
+  Parameter<Master<T>, D> weight, bias;
+  Buffer<Master<T>, D> running_mean, running_var;
   BatchNormOptions options;
   bool training = true;
 
   BatchNorm2d() = default;
   explicit BatchNorm2d(index_t channels, const BatchNormOptions& norm_options = {})
-      : weight(ones<T, D>({channels})), bias(zeros<T, D>({channels})), options(norm_options) {
+      : weight(ones<Master<T>, D>({channels})), bias(zeros<Master<T>, D>({channels})), options(norm_options) {
     if (!options.track_running_stats) return;
-    running_mean = Buffer<T, D>(zeros<T, D>({channels}));
-    running_var = Buffer<T, D>(ones<T, D>({channels}));
+    running_mean = Buffer<Master<T>, D>(zeros<Master<T>, D>({channels}));
+    running_var = Buffer<Master<T>, D>(ones<Master<T>, D>({channels}));
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
@@ -47,13 +47,13 @@ struct BatchNorm2d {
 /// Group norm, [N, ..., C]; see `group_norm`.
 template <class T = float, class D = Cpu>
 struct GroupNorm {
-  Parameter<T, D> weight, bias;
+  Parameter<Master<T>, D> weight, bias;
   index_t groups = 1;
   double eps = 1e-5;
 
   GroupNorm() = default;
   GroupNorm(index_t norm_groups, index_t channels, double norm_eps = 1e-5)
-      : weight(ones<T, D>({channels})), bias(zeros<T, D>({channels})), groups(norm_groups), eps(norm_eps) {}
+      : weight(ones<Master<T>, D>({channels})), bias(zeros<Master<T>, D>({channels})), groups(norm_groups), eps(norm_eps) {}
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     return detail::observed(this, "GroupNorm", x, group_norm<T, D>(x, groups, weight, bias, eps));
   }
@@ -63,12 +63,12 @@ struct GroupNorm {
 /// Layer norm over the channels, [..., C]; see `layer_norm`.
 template <class T = float, class D = Cpu>
 struct LayerNorm {
-  Parameter<T, D> weight, bias;
+  Parameter<Master<T>, D> weight, bias;
   double eps = 1e-5;
 
   LayerNorm() = default;
   explicit LayerNorm(index_t channels, double norm_eps = 1e-5)
-      : weight(ones<T, D>({channels})), bias(zeros<T, D>({channels})), eps(norm_eps) {}
+      : weight(ones<Master<T>, D>({channels})), bias(zeros<Master<T>, D>({channels})), eps(norm_eps) {}
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     return detail::observed(this, "LayerNorm", x, layer_norm<T, D>(x, weight.shape(), weight, bias, eps));
   }
@@ -78,14 +78,14 @@ struct LayerNorm {
 /// Instance norm, [N, ..., C], without parameters unless `affine`, as in PyTorch; see `instance_norm`.
 template <class T = float, class D = Cpu>
 struct InstanceNorm2d {
-  Parameter<T, D> weight, bias;
+  Parameter<Master<T>, D> weight, bias;
   double eps = 1e-5;
 
   InstanceNorm2d() = default;
   explicit InstanceNorm2d(index_t channels, bool affine = false, double norm_eps = 1e-5) : eps(norm_eps) {
     if (!affine) return;
-    weight = Parameter<T, D>(ones<T, D>({channels}));
-    bias = Parameter<T, D>(zeros<T, D>({channels}));
+    weight = Parameter<Master<T>, D>(ones<Master<T>, D>({channels}));
+    bias = Parameter<Master<T>, D>(zeros<Master<T>, D>({channels}));
   }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     return detail::observed(this, "InstanceNorm2d", x, instance_norm<T, D>(x, weight, bias, {}, {}, true, 0.1, eps));

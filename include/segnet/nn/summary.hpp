@@ -33,7 +33,7 @@ struct Summary {
 }
 
 /// Runs the network once on zeros of that shape, without gradients and in inference mode (its training flags are restored),
-/// and lists what its layers did. T is the element type of the module.
+/// and lists what its layers did. T is the element type that it computes in.
 template <class T = float, class D = Cpu, class M>
 [[nodiscard]] Summary summarize(M& module, const Shape& input) {
   std::map<const void*, std::string> by_address;  // a layer and its first member may share an address
@@ -56,8 +56,8 @@ template <class T = float, class D = Cpu, class M>
     summary.activation_bytes += call.output.numel() * static_cast<index_t>(sizeof(T));
   };
   eval(module);
-  const std::size_t before = memory_stats().in_use;
-  reset_peak_memory();
+  const std::size_t before = memory_stats<D>().in_use;
+  reset_peak_memory<D>();
   try {
     NoGrad guard;
     ObserveLayers watching(observer);
@@ -66,7 +66,7 @@ template <class T = float, class D = Cpu, class M>
     for (const auto& [flag, value] : flags) *flag = value;
     throw;
   }
-  summary.inference_peak = memory_stats().peak - before;
+  summary.inference_peak = memory_stats<D>().peak - before;
   for (const auto& [flag, value] : flags) *flag = value;
   return summary;
 }

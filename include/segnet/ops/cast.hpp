@@ -12,6 +12,7 @@ template <class U, class T, class D>
 [[nodiscard]] Tensor<U, D> cast(const Tensor<T, D>& x) {
   if constexpr (std::is_same_v<U, T>) return x;
   else {
+    if (!x) return {};
     const Tensor<U, D> y(x.shape());
     kernels::map(y.view(), kernels::Cast<U>{}, x.view());
     if constexpr (is_real<T> && is_real<U>)
