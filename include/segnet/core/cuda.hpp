@@ -27,6 +27,11 @@ struct DeviceInfo {
 /// Waits until everything that this thread asked of the GPU is done. @throws DeviceError: what went wrong in the meantime
 void synchronize();
 
+/// Whether convolutions and matrix products of float may round their operands to tf32 (10 bits of mantissa instead of 23), which
+/// tensor cores multiply several times as fast. Sums stay float. Off until asked for; for all threads, from their next operation on.
+void allow_tf32(bool allow);
+[[nodiscard]] bool tf32_allowed();
+
 }  // namespace cuda
 
 namespace detail {
