@@ -4,6 +4,7 @@
 // rows, and no vector is ever summed up across its lanes.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "segnet/kernels/simd.hpp"
@@ -19,7 +20,13 @@ namespace detail {
 /// One step of the transposition for the pair (a, b): quarters of side `step` change places. V = Simd<T, isa>.
 template <class V, int step, bool lower, int... i>
 SEGNET_INLINE void mix(const typename V::Vector& a, const typename V::Vector& b, typename V::Vector& to, std::integer_sequence<int, i...>) {
+#if defined(__CUDACC__) && !defined(__clang__)  // nvcc hands the other builtin on to g++ without the dots of its pack
+  using Word = std::conditional_t<sizeof(a[0]) == 4, int, long>;
+  typedef Word Mask __attribute__((vector_size(sizeof(a))));
+  to = __builtin_shuffle(a, b, Mask{((i & step) ? V::lanes + i - (lower ? 0 : step) : i + (lower ? step : 0))...});
+#else
   to = __builtin_shufflevector(a, b, ((i & step) ? V::lanes + i - (lower ? 0 : step) : i + (lower ? step : 0))...);
+#endif
 }
 /// Transposes lanes x lanes elements in registers, in log2(lanes) steps: halves, then quarters, ... (Eklundh, IEEE ToC 21(7), 1972).
 template <class V, int step = V::lanes / 2>

@@ -79,10 +79,12 @@ struct Strides {
     index_t step = 1;
     for (int d = shape.rank(); d-- > 0; step *= shape[d]) of[d] = step;
   }
-  index_t operator[](int d) const { return of[d]; }
+  SEGNET_HOST_DEVICE index_t operator[](int d) const { return of[d]; }
 };
 
 /// y = the elements of x that the box names, elsewhere y stays. x and y do not overlap.
+template <class T>
+void copy_strided(StridedBox box, ConstView<T, Cuda> x, View<T, Cuda> y);  // cuda/strided.cuh
 template <class T>
 void copy_strided(StridedBox box, const ConstView<T, Cpu>& x, View<T, Cpu> y) {
   const T* const source = x.data + box.source_offset;
