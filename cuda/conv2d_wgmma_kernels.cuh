@@ -1,0 +1,321 @@
+// The two kernels behind conv2d_wgmma.cuh. In both, one warp keeps a ring of shared memory filled and the others, in warpgroups of
+// four, multiply. Blocks stay and take one tile after the other, so the ring is filled for the next tile while one is stored.
+#pragma once
+
+#include "conv2d_wgmma_ptx.cuh"
+#include "launch.cuh"
+
+namespace segnet::cuda::sm90 {
+
+/// Forward and grad_input are one thing here. Result pixel (n, i, j) in channel m is
+///   bias[m] + sum over taps t and channels k of weight[m, tap[t], k] * image[n, low_h + i * stride_h + tap_h[t], (alike), k].
+struct Gathering {
+  static constexpr int most_taps = 64;
+  unsigned pixels, rows, columns;                        // of the result: N * rows * columns, i < rows, j < columns
+  unsigned channels, chunks, taps;                       // m < channels; k in chunks of 128 bytes
+  int low_h, low_w, stride_h, stride_w, high_h, high_w;  // high: of the last place, from the last row and column of the image
+  index_t step_n, step_i, step_j;                        // elements from one result image, row, pixel to the next
+  std::uint8_t tap[most_taps], tap_h[most_taps], tap_w[most_taps];
+
+  __device__ index_t result(unsigned pixel) const {
+    const unsigned row = pixel / columns, n = row / rows;
+    return n * step_n + (row - n * rows) * step_i + (pixel - row * columns) * step_j;
+  }
+};
+
+/// A ring of `stages` buffers between one thread that fills and warpgroups that drain.
+template <int warpgroups, int stages>
+struct Ring {
+  Address full, empty;  // `stages` barriers each
+  unsigned stage = 0, parity = 0;
+
+  static constexpr int bytes = 2 * stages * 8;
+  __device__ explicit Ring(Address barriers) : full(barriers), empty(barriers + stages * 8) {}
+  __device__ void init() const {
+    for (int s = 0; s < stages; ++s) {
+      barrier_init(full + s * 8, 1);
+      barrier_init(empty + s * 8, 4 * warpgroups);  // one of each warp
+    }
+    barrier_init_fence();
+  }
+  __device__ void advance() {
+    if (++stage == stages) stage = 0, parity ^= 1;
+  }
+  /// The barrier that the copies into the current stage report to.
+  __device__ Address begin_fill(unsigned bytes_coming) const {
+    barrier_wait(empty + stage * 8, parity ^ 1);  // passes at once in the first round
+    barrier_arrive_expecting(full + stage * 8, bytes_coming);
+    return full + stage * 8;
+  }
+  __device__ void wait_full() const { barrier_wait(full + stage * 8, parity); }
+  __device__ void release(unsigned s) const {
+    if (threadIdx.x % 32 == 0) barrier_arrive(empty + s * 8);
+  }
+};
+
+/// Tiles of 64 * warpgroups channels x `pixels` pixels.
+template <class T, int warpgroups, int pixels, int stages>
+struct GatherTile {
+  static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
+  static constexpr int chunk = 128 / sizeof(T);  // elements of k in a stage
+  static constexpr int weight_bytes = channels * 128, image_bytes = pixels * 128, stage_bytes = weight_bytes + image_bytes;
+  static constexpr int strip = sizeof(T) == 2 ? 64 : 32;        // pixels that a warp stores at a time
+  static constexpr int pixel_bytes = sizeof(T) == 2 ? 32 : 80;  // of 16 channels; 80: no two lanes in one bank
+  static constexpr int strip_bytes = strip * pixel_bytes;
+  static constexpr int shared = 1024 + stages * stage_bytes + 4 * warpgroups * strip_bytes + Ring<warpgroups, stages>::bytes;
+  static_assert(pixels % strip == 0 && stage_bytes % 1024 == 0);
+  static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
+};
+
+/// d [16 channels of this warp, pixels] to the result: rounded, turned over in shared memory, stored in 16-byte pieces.
+template <class Tile, int half>
+__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, const Gathering& g, Address strip,
+                             unsigned first_pixel, unsigned channel, bfloat16* y) {
+  const unsigned lane = threadIdx.x % 32;
+  // Lane 8 m + k of a store_transposed gives the place of pixel 8 (m / 2) + k, channels 8 (m % 2) to + 7. Of the two 16-byte
+  // places of a pixel, every other four pixels use them swapped, so that eight pixels meet all banks.
+  const unsigned to_pixel = lane / 16 * 8 + lane % 8, to_half = lane / 8 % 2, from_pixel = lane / 2, from_half = lane % 2;
+  const Address to = strip + to_pixel * 32 + ((to_half ^ (to_pixel / 4 % 2)) * 16);
+  const Address from = strip + from_pixel * 32 + ((from_half ^ (from_pixel / 4 % 2)) * 16);
+  const bool wanted = channel + from_half * 8 < g.channels;
+  const auto pack = [](float a, float b) {
+    const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
+    return *reinterpret_cast<const std::uint32_t*>(&v);
+  };
+#pragma unroll
+  for (int s = 0; s < 2 * half / Tile::strip; ++s) {
+#pragma unroll
+    for (int q = 0; q < Tile::strip / 16; ++q) {
+      const float* e = d + s * Tile::strip / 2 + q * 8;
+      store_transposed(to + q * 512, pack(e[0] + bias_low, e[1] + bias_low), pack(e[2] + bias_high, e[3] + bias_high),
+                       pack(e[4] + bias_low, e[5] + bias_low), pack(e[6] + bias_high, e[7] + bias_high));
+    }
+    __syncwarp();
+#pragma unroll
+    for (int q = 0; q < Tile::strip / 16; ++q) {
+      const unsigned pixel = first_pixel + s * Tile::strip + q * 16 + from_pixel;
+      const uint4 v = load_shared(from + q * 512);
+      if (wanted && pixel < g.pixels) *reinterpret_cast<uint4*>(y + g.result(pixel) + channel + from_half * 8) = v;
+    }
+    __syncwarp();
+  }
+}
+template <class Tile, int half>
+__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, const Gathering& g, Address strip,
+                             unsigned first_pixel, unsigned channel, float* y) {
+  const unsigned lane = threadIdx.x % 32, from_pixel = lane / 4, from_quarter = lane % 4;
+  const Address to = strip + lane % 4 * 2 * 80 + lane / 4 * 4, from = strip + from_pixel * 80 + from_quarter * 16;
+  const bool wanted = channel + from_quarter * 4 < g.channels;
+#pragma unroll
+  for (int s = 0; s < 2 * half / Tile::strip; ++s) {
+#pragma unroll
+    for (int q = 0; q < Tile::strip / 8; ++q) {
+      const float* e = d + s * Tile::strip / 2 + q * 4;
+      store_shared(to + q * 640, e[0] + bias_low);
+      store_shared(to + q * 640 + 80, e[1] + bias_low);
+      store_shared(to + q * 640 + 32, e[2] + bias_high);
+      store_shared(to + q * 640 + 112, e[3] + bias_high);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int q = 0; q < Tile::strip / 8; ++q) {
+      const unsigned pixel = first_pixel + s * Tile::strip + q * 8 + from_pixel;
+      const uint4 v = load_shared(from + q * 640);
+      if (wanted && pixel < g.pixels) *reinterpret_cast<uint4*>(y + g.result(pixel) + channel + from_quarter * 4) = v;
+    }
+    __syncwarp();
+  }
+}
+
+/// Weights are the rows of wgmma and pixels its columns, so that 64 output channels, too, make the largest products: 64 x 256.
+/// weight_map: [m][tap][k], or [k][tap][m] if `transposed` (16-bit types only).
+template <class T, int warpgroups, int pixels, int stages, bool transposed>
+__global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::threads,
+                                  GatherTile<T, warpgroups, pixels, stages>::blocks_per_sm)
+    gather_kernel(const __grid_constant__ CUtensorMap image_map, const __grid_constant__ CUtensorMap weight_map,
+                  const __grid_constant__ Gathering g, const T* __restrict__ bias, T* __restrict__ y) {
+#if SEGNET_SM90A
+  using Tile = GatherTile<T, warpgroups, pixels, stages>;
+  extern __shared__ char memory[];
+  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, strips = buffers + stages * Tile::stage_bytes;
+  Ring<warpgroups, stages> ring(strips + 4 * warpgroups * Tile::strip_bytes);
+  if (threadIdx.x == 0) ring.init();
+  __syncthreads();
+
+  const unsigned channel_tiles = (g.channels + Tile::channels - 1) / Tile::channels;
+  const unsigned tiles = channel_tiles * ((g.pixels + pixels - 1) / pixels);
+  const unsigned warp = threadIdx.x / 32, steps = g.taps * g.chunks;
+
+  if (warp == 4 * warpgroups) {  // fills
+    if (threadIdx.x % 32 != 0) return;
+    prefetch_map(&image_map);
+    prefetch_map(&weight_map);
+    for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const unsigned channel = tile % channel_tiles * Tile::channels, pixel = tile / channel_tiles * pixels;
+      const unsigned row = pixel / g.columns, n = row / g.rows;
+      const int h = static_cast<int>(row - n * g.rows) * g.stride_h + g.low_h;
+      const int w = static_cast<int>(pixel - row * g.columns) * g.stride_w + g.low_w;
+      for (unsigned c = 0; c < g.chunks; ++c)
+        for (unsigned t = 0; t < g.taps; ++t) {
+          const Address barrier = ring.begin_fill(Tile::stage_bytes), to = buffers + ring.stage * Tile::stage_bytes;
+          const int k = static_cast<int>(c) * Tile::chunk;
+          copy_pixels(to + Tile::weight_bytes, &image_map, barrier, k, w, h, static_cast<int>(n), g.tap_w[t], g.tap_h[t]);
+          if constexpr (transposed)
+            for (int group = 0; group < warpgroups; ++group)
+              copy_box(to + group * 8192, &weight_map, barrier, static_cast<int>(channel) + group * 64, g.tap[t], k);
+          else copy_box(to, &weight_map, barrier, k, g.tap[t], static_cast<int>(channel));
+          ring.advance();
+        }
+    }
+    return;
+  }
+
+  const unsigned group = warp / 4, lane = threadIdx.x % 32;  // multiplies
+  float d[pixels / 2] = {};
+  for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    unsigned previous = 0;
+    for (unsigned step = 0; step < steps; ++step) {
+      const Address from = buffers + ring.stage * Tile::stage_bytes;
+      const std::uint64_t a = transposed ? matrix(from + group * 8192, 8192, 1024) : k_major(from + group * 8192);
+      const std::uint64_t b = k_major(from + Tile::weight_bytes);
+      ring.wait_full();
+      wgmma_begin();
+#pragma unroll
+      for (int k = 0; k < 4; ++k) wgmma<T, transposed, false>(d, a + k * (transposed ? 128 : 2), b + k * 2, step > 0 || k > 0);
+      wgmma_commit();
+      wgmma_wait<1>();
+      if (step > 0) ring.release(previous);  // its products are done, these are under way
+      previous = ring.stage;
+      ring.advance();
+    }
+    wgmma_wait<0>();
+    ring.release(previous);
+    settle(d);
+
+    const unsigned channel = tile % channel_tiles * Tile::channels + warp * 16, low = channel + lane / 4;
+    const float bias_low = bias && low < g.channels ? static_cast<float>(bias[low]) : 0.0f;
+    const float bias_high = bias && low + 8 < g.channels ? static_cast<float>(bias[low + 8]) : 0.0f;
+    store_result<Tile>(d, bias_low, bias_high, g, strips + warp * Tile::strip_bytes, tile / channel_tiles * pixels, channel, y);
+  }
+#endif
+}
+
+/// dw [channels, taps, inputs] = sum over pixels of dy[pixel, m] * image[pixel moved by the tap, c]: pixels are the k of the product.
+/// The columns of the product come in blocks of 64 channels c of one tap: block b is tap b % taps, channels from b / taps * 64 on.
+struct WeightGradient {
+  unsigned pixels, rows, columns;           // of dy
+  unsigned channels, inputs, chunks, taps;  // m, c; chunks of 64 c
+  unsigned splits, steps_per_split;         // pixels are split; steps of 64 pixels
+  int low_h, low_w, stride_h, stride_w;
+  std::uint8_t tap_h[Gathering::most_taps], tap_w[Gathering::most_taps];
+};
+
+template <int warpgroups, int blocks, int stages>
+struct WeightTile {
+  static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
+  static constexpr int stage_bytes = (warpgroups + blocks) * 8192;
+  static constexpr int shared = 1024 + stages * stage_bytes + Ring<warpgroups, stages>::bytes;
+  static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
+};
+
+/// partial [splits, channels, taps, inputs]: the sums over each split's pixels.
+template <int warpgroups, int blocks, int stages>
+__global__ void __launch_bounds__(WeightTile<warpgroups, blocks, stages>::threads, WeightTile<warpgroups, blocks, stages>::blocks_per_sm)
+    weight_gradient_kernel(const __grid_constant__ CUtensorMap dy_map, const __grid_constant__ CUtensorMap image_map,
+                           const __grid_constant__ WeightGradient g, float* __restrict__ partial) {
+#if SEGNET_SM90A
+  using Tile = WeightTile<warpgroups, blocks, stages>;
+  extern __shared__ char memory[];
+  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024;
+  Ring<warpgroups, stages> ring(buffers + stages * Tile::stage_bytes);
+  if (threadIdx.x == 0) ring.init();
+  __syncthreads();
+
+  const unsigned all_blocks = g.taps * g.chunks, block_tiles = (all_blocks + blocks - 1) / blocks;
+  const unsigned channel_tiles = (g.channels + Tile::channels - 1) / Tile::channels, tiles = channel_tiles * block_tiles;
+  const unsigned all_steps = (g.pixels + 63) / 64, warp = threadIdx.x / 32;
+
+  if (warp == 4 * warpgroups) {  // fills
+    if (threadIdx.x % 32 != 0) return;
+    prefetch_map(&dy_map);
+    prefetch_map(&image_map);
+    for (unsigned item = blockIdx.x; item < tiles * g.splits; item += gridDim.x) {
+      const unsigned split = item / tiles, tile = item % tiles;
+      const unsigned channel = tile / block_tiles * Tile::channels, first = tile % block_tiles * blocks;
+      const unsigned count = min(all_blocks - first, static_cast<unsigned>(blocks));
+      const unsigned begin = split * g.steps_per_split, end = min(begin + g.steps_per_split, all_steps);
+      for (unsigned step = begin; step < end; ++step) {
+        const unsigned pixel = step * 64, row = pixel / g.columns, n = row / g.rows;
+        const int h = static_cast<int>(row - n * g.rows) * g.stride_h + g.low_h;
+        const int w = static_cast<int>(pixel - row * g.columns) * g.stride_w + g.low_w;
+        const Address barrier = ring.begin_fill((warpgroups + count) * 8192), to = buffers + ring.stage * Tile::stage_bytes;
+        for (int group = 0; group < warpgroups; ++group)
+          copy_box(to + group * 8192, &dy_map, barrier, static_cast<int>(channel) + group * 64, static_cast<int>(pixel));
+        for (unsigned b = 0; b < count; ++b) {  // the columns of blocks that do not exist are whatever was there: nobody stores them
+          const unsigned c = (first + b) / g.taps, t = first + b - c * g.taps;
+          copy_pixels(to + (warpgroups + b) * 8192, &image_map, barrier, static_cast<int>(c) * 64, w, h, static_cast<int>(n), g.tap_w[t],
+                      g.tap_h[t]);
+        }
+        ring.advance();
+      }
+    }
+    return;
+  }
+
+  const unsigned group = warp / 4, lane = threadIdx.x % 32;  // multiplies
+  float d[blocks * 32] = {};
+  for (unsigned item = blockIdx.x; item < tiles * g.splits; item += gridDim.x) {
+    const unsigned split = item / tiles, tile = item % tiles;
+    const unsigned begin = split * g.steps_per_split, end = min(begin + g.steps_per_split, all_steps);
+    unsigned previous = 0;
+    for (unsigned step = begin; step < end; ++step) {
+      const Address from = buffers + ring.stage * Tile::stage_bytes;
+      const std::uint64_t a = matrix(from + group * 8192, 8192, 1024), b = matrix(from + warpgroups * 8192, 8192, 1024);
+      ring.wait_full();
+      wgmma_begin();
+#pragma unroll
+      for (int k = 0; k < 4; ++k) wgmma<bfloat16, true, true>(d, a + k * 128, b + k * 128, step > begin || k > 0);
+      wgmma_commit();
+      wgmma_wait<1>();
+      if (step > begin) ring.release(previous);
+      previous = ring.stage;
+      ring.advance();
+    }
+    wgmma_wait<0>();
+    ring.release(previous);
+    settle(d);
+
+    const unsigned first = tile % block_tiles * blocks, m = tile / block_tiles * Tile::channels + warp * 16 + lane / 4;
+    const index_t row = static_cast<index_t>(g.taps) * g.inputs;
+#pragma unroll
+    for (int b = 0; b < blocks; ++b) {
+      const unsigned block = first + b, c0 = block / g.taps, t = block - c0 * g.taps;
+      if (block >= all_blocks) break;
+      float* to = partial + (static_cast<index_t>(split) * g.channels + m) * row + t * g.inputs;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const unsigned c = c0 * 64 + j * 8 + lane % 4 * 2;
+        const float* e = d + b * 32 + j * 4;
+        if (c >= g.inputs) continue;
+        if (m < g.channels) *reinterpret_cast<float2*>(to + c) = make_float2(e[0], e[1]);
+        if (m + 8 < g.channels) *reinterpret_cast<float2*>(to + 8 * row + c) = make_float2(e[2], e[3]);
+      }
+    }
+  }
+#endif
+}
+
+/// to[i] = sum over splits of partial[split][i], first to last.
+template <class T>
+struct JoinSplits {
+  T* to;
+  const float* partial;
+  index_t size, splits;
+  SEGNET_HOST_DEVICE void operator()(index_t i) const {
+    float sum = 0;
+    for (index_t s = 0; s < splits; ++s) sum += partial[s * size + i];
+    to[i] = static_cast<T>(sum);
+  }
+};
+
+}  // namespace segnet::cuda::sm90
