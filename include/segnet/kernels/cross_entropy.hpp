@@ -117,13 +117,13 @@ template <class T>
 
 }  // namespace detail
 
-/// Forward. x [rows, C]; m, s [rows] are assigned; loss [rows] too, unless it is null. Returns the sum of the losses and of the
-/// weights of all labels that are not ignored, or the first bad label (then the rest is unspecified).
+/// Forward. x [rows, C]; m, s [rows] are assigned; loss [rows] too, unless it is null. sum: of the losses and of the weights of all
+/// labels that are not ignored, with the first bad label if there is one (then the rest is unspecified).
 template <class T, class Label>
-[[nodiscard]] LossSum cross_entropy(ConstView<T> x, const RowLabels<T, Label>& labels, const CrossEntropyTerms<T>& terms, View<T> m,
-                                    View<T> s, View<T> loss) {
+void cross_entropy(View<const T, Cpu> x, const RowLabels<T, Label>& labels, const CrossEntropyTerms<T>& terms, View<T, Cpu> m,
+                   View<T, Cpu> s, View<T, Cpu> loss, View<LossSum, Cpu> sum) {
   const index_t rows = m.size(), C = labels.C;
-  return sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
+  sum[0] = sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
     with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       T log_s[row_tile_width];
@@ -159,11 +159,16 @@ template <class T, class Label>
   });
 }
 
-/// Backward. With a = d loss / d nll and g the row's upstream gradient (dy[row], or `g_all` where dy is null):
+/// The same on the GPU (cuda/cross_entropy.cuh), where m, s, loss are of type Master<T>. The loss of a bad label is NaN.
+template <class T, class Label>
+void cross_entropy(View<const T, Cuda> x, const RowLabels<Master<T>, Label>& labels, const CrossEntropyTerms<Master<T>>& terms,
+                   View<Master<T>, Cuda> m, View<Master<T>, Cuda> s, View<Master<T>, Cuda> loss, View<LossSum, Cuda> sum);
+
+/// Backward. With a = d loss / d nll and g the row's upstream gradient:
 ///   dx_c = g ((a + e / C sum w) p_c - a [c = t] - e / C w_c);   0 in ignored rows, whatever their logits are.
 template <class T, class Label>
-void cross_entropy_grad(ConstView<T> x, const RowLabels<T, Label>& labels, const CrossEntropyTerms<T>& terms, ConstView<T> m,
-                        ConstView<T> s, ConstView<T> dy, T g_all, View<T> dx) {
+void cross_entropy_grad(View<const T, Cpu> x, const RowLabels<T, Label>& labels, const CrossEntropyTerms<T>& terms, View<const T, Cpu> m,
+                        View<const T, Cpu> s, const Upstream<T>& upstream, View<T, Cpu> dx) {
   const index_t rows = m.size(), C = labels.C;
   const T smooth = terms.smoothing / static_cast<T>(C), smooth_all = smooth * detail::class_weight_sum(labels.class_weight, C);
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
@@ -176,7 +181,7 @@ void cross_entropy_grad(ConstView<T> x, const RowLabels<T, Label>& labels, const
           const index_t row = first + j;
           a[j] = scale[j] = 0;
           if (labels.ignored(row)) continue;
-          const T g = dy ? dy[row] : g_all;
+          const T g = upstream(row);
           const index_t t = labels.label(row);
           const T nll = terms.gamma == T(0) ? T(0) : math::log(s[row]) - (x[row * C + t] - m[row]);
           a[j] = g * terms.slope(labels.weight(t), nll);
@@ -192,7 +197,7 @@ void cross_entropy_grad(ConstView<T> x, const RowLabels<T, Label>& labels, const
           }
           to[labels.label(row)] -= a[j];
           if (smooth != T(0)) {
-            const T g = (dy ? dy[row] : g_all) * smooth;
+            const T g = upstream(row) * smooth;
             for (index_t c = 0; c < C; ++c) to[c] -= g * labels.weight(c);
           }
         }
@@ -201,26 +206,32 @@ void cross_entropy_grad(ConstView<T> x, const RowLabels<T, Label>& labels, const
   });
 }
 
+template <class T, class Label>  // cuda/cross_entropy.cuh
+void cross_entropy_grad(View<const T, Cuda> x, const RowLabels<Master<T>, Label>& labels, const CrossEntropyTerms<Master<T>>& terms,
+                        View<const Master<T>, Cuda> m, View<const Master<T>, Cuda> s, const Upstream<Master<T>>& upstream,
+                        View<T, Cuda> dx);
+
 /// Targets that are probabilities: with t' = (1 - e) t + e / C, the loss of a row is sum_c w_c t'_c (-log p_c).
 template <class T>
 struct RowProbabilities {
+  using A = Master<T>;
   const T* target;        // [rows, C]
-  const T* class_weight;  // [C], or null: all 1
+  const A* class_weight;  // [C], or null: all 1
   index_t C;
-  T smoothing;  // e
+  A smoothing;  // e
 
-  SEGNET_HOST_DEVICE T weight(index_t c) const { return class_weight ? class_weight[c] : T(1); }
-  /// w_c t'_c
-  SEGNET_HOST_DEVICE T weighted(index_t row, index_t c) const {
-    return weight(c) * ((T(1) - smoothing) * target[row * C + c] + smoothing / static_cast<T>(C));
-  }
+  SEGNET_HOST_DEVICE A weight(index_t c) const { return class_weight ? class_weight[c] : A(1); }
+  /// w_c t'_c of t_c
+  SEGNET_HOST_DEVICE A smoothed(index_t c, A t) const { return weight(c) * ((A(1) - smoothing) * t + smoothing / static_cast<A>(C)); }
+  SEGNET_HOST_DEVICE A weighted(index_t row, index_t c) const { return smoothed(c, target[row * C + c]); }
 };
 
-/// Forward. x [rows, C]; m, s [rows] are assigned; loss [rows] too, unless it is null. Returns the sum of the losses.
+/// Forward. x [rows, C]; m, s [rows] are assigned; loss [rows] too, unless it is null. sum: of the losses, and the number of rows.
 template <class T>
-[[nodiscard]] LossSum cross_entropy_probabilities(ConstView<T> x, const RowProbabilities<T>& targets, View<T> m, View<T> s, View<T> loss) {
+void cross_entropy_probabilities(View<const T, Cpu> x, const RowProbabilities<T>& targets, View<T, Cpu> m, View<T, Cpu> s,
+                                 View<T, Cpu> loss, View<LossSum, Cpu> sum) {
   const index_t rows = m.size(), C = targets.C;
-  return sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
+  sum[0] = sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
     with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       for (index_t first = begin; first < end; first += row_tile_width) {
@@ -236,12 +247,16 @@ template <class T>
       }
     });
   });
+  sum[0].weight = static_cast<double>(rows);
 }
+template <class T>  // cuda/cross_entropy.cuh
+void cross_entropy_probabilities(View<const T, Cuda> x, const RowProbabilities<T>& targets, View<Master<T>, Cuda> m,
+                                 View<Master<T>, Cuda> s, View<Master<T>, Cuda> loss, View<LossSum, Cuda> sum);
 
 /// Backward to the logits: dx_c = g (p_c sum(w t') - w_c t'_c), g as in `cross_entropy_grad`.
 template <class T>
-void cross_entropy_probabilities_grad(ConstView<T> x, const RowProbabilities<T>& targets, ConstView<T> m, ConstView<T> s, ConstView<T> dy,
-                                      T g_all, View<T> dx) {
+void cross_entropy_probabilities_grad(View<const T, Cpu> x, const RowProbabilities<T>& targets, View<const T, Cpu> m, View<const T, Cpu> s,
+                                      const Upstream<T>& upstream, View<T, Cpu> dx) {
   const index_t rows = m.size(), C = targets.C;
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
     with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
@@ -252,12 +267,12 @@ void cross_entropy_probabilities_grad(ConstView<T> x, const RowProbabilities<T>&
         for (index_t j = 0; j < count; ++j) {
           const index_t row = first + j;
           const T all = detail::sum_over_classes<T>(C, [&](index_t c) SEGNET_INLINE_LAMBDA { return targets.weighted(row, c); });
-          scale[j] = (dy ? dy[row] : g_all) * all / s[row];
+          scale[j] = upstream(row) * all / s[row];
         }
         T* to = dx.data + first * C;
         detail::scaled_exp_rows<isa.value>(x.data + first * C, count, C, x.data + rows * C, m.data + first, scale, tile, to);
         for (index_t row = first; row < first + count; ++row, to += C) {
-          const T g = dy ? dy[row] : g_all;
+          const T g = upstream(row);
           SEGNET_SIMD
           for (index_t c = 0; c < C; ++c) to[c] -= g * targets.weighted(row, c);
         }
@@ -266,15 +281,19 @@ void cross_entropy_probabilities_grad(ConstView<T> x, const RowProbabilities<T>&
   });
 }
 
+template <class T>  // cuda/cross_entropy.cuh
+void cross_entropy_probabilities_grad(View<const T, Cuda> x, const RowProbabilities<T>& targets, View<const Master<T>, Cuda> m,
+                                      View<const Master<T>, Cuda> s, const Upstream<Master<T>>& upstream, View<T, Cuda> dx);
+
 /// Backward to the targets: dt_c = g (1 - e) w_c (-log p_c)
 template <class T>
-void cross_entropy_target_grad(ConstView<T> x, const RowProbabilities<T>& targets, ConstView<T> m, ConstView<T> s, ConstView<T> dy, T g_all,
-                               View<T> dt) {
+void cross_entropy_target_grad(View<const T, Cpu> x, const RowProbabilities<T>& targets, View<const T, Cpu> m, View<const T, Cpu> s,
+                               const Upstream<T>& upstream, View<T, Cpu> dt) {
   const index_t rows = m.size(), C = targets.C;
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {
       for (index_t row = begin; row < end; ++row) {
-        const T g = (dy ? dy[row] : g_all) * (T(1) - targets.smoothing), log_s = math::log(s[row]), top = m[row];
+        const T g = upstream(row) * (T(1) - targets.smoothing), log_s = math::log(s[row]), top = m[row];
         const T* xr = x.data + row * C;
         T* to = dt.data + row * C;
         SEGNET_SIMD
@@ -284,10 +303,14 @@ void cross_entropy_target_grad(ConstView<T> x, const RowProbabilities<T>& target
   });
 }
 
-/// Loss of log-probabilities [rows, C]: -w_t log_p_t per row. loss [rows] is assigned, unless it is null.
+template <class T>  // cuda/cross_entropy.cuh
+void cross_entropy_target_grad(View<const T, Cuda> x, const RowProbabilities<T>& targets, View<const Master<T>, Cuda> m,
+                               View<const Master<T>, Cuda> s, const Upstream<Master<T>>& upstream, View<T, Cuda> dt);
+
+/// Loss of log-probabilities [rows, C]: -w_t log_p_t per row. loss [rows] is assigned, unless it is null; sum as in `cross_entropy`.
 template <class T, class Label>
-[[nodiscard]] LossSum nll_loss(ConstView<T> log_p, const RowLabels<T, Label>& labels, index_t rows, View<T> loss) {
-  return sum_losses(rows, 16384, [&](index_t begin, index_t end, LossSum& total) {
+void nll_loss(View<const T, Cpu> log_p, const RowLabels<T, Label>& labels, index_t rows, View<T, Cpu> loss, View<LossSum, Cpu> sum) {
+  sum[0] = sum_losses(rows, 16384, [&](index_t begin, index_t end, LossSum& total) {
     for (index_t row = begin; row < end; ++row) {
       T value = 0;
       if (!labels.ignored(row)) {
@@ -305,14 +328,20 @@ template <class T, class Label>
   });
 }
 
+template <class T, class Label>  // cuda/cross_entropy.cuh
+void nll_loss(View<const T, Cuda> log_p, const RowLabels<Master<T>, Label>& labels, index_t rows, View<Master<T>, Cuda> loss,
+              View<LossSum, Cuda> sum);
+
 /// d log_p: -g w_t at the label, 0 elsewhere.
 template <class T, class Label>
-void nll_loss_grad(const RowLabels<T, Label>& labels, index_t rows, ConstView<T> dy, T g_all, View<T> dx) {
+void nll_loss_grad(const RowLabels<T, Label>& labels, index_t rows, const Upstream<T>& upstream, View<T, Cpu> dx) {
   parallel_for(rows, detail::cross_entropy_chunk(labels.C), [&](index_t begin, index_t end) {
     for (index_t i = begin * labels.C; i < end * labels.C; ++i) dx[i] = T(0);
     for (index_t row = begin; row < end; ++row)
-      if (!labels.ignored(row)) dx[row * labels.C + labels.label(row)] = -(dy ? dy[row] : g_all) * labels.weight(labels.label(row));
+      if (!labels.ignored(row)) dx[row * labels.C + labels.label(row)] = -upstream(row) * labels.weight(labels.label(row));
   });
 }
+template <class T, class Label>  // cuda/cross_entropy.cuh
+void nll_loss_grad(const RowLabels<Master<T>, Label>& labels, index_t rows, const Upstream<Master<T>>& upstream, View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

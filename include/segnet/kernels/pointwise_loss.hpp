@@ -111,8 +111,8 @@ SEGNET_INLINE void each_block(index_t begin, index_t end, BroadcastReader<T>& we
 
 /// The sum of value(x, t) over all elements; or, where y is not null, each value to y and no sum. weight and positive broadcast to x.
 template <class T, class Formula>
-[[nodiscard]] LossSum pointwise_loss(const Formula& formula, View<const T> x, ConstView<T> t, ConstView<T> weight, ConstView<T> positive,
-                                     View<T> y) {
+void pointwise_loss(const Formula& formula, View<const T, Cpu> x, View<const T, Cpu> t, View<const T, Cpu> weight,
+                    View<const T, Cpu> positive, View<T, Cpu> y, View<LossSum, Cpu> total_loss) {
   const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   LossSum sum = sum_losses(x.size(), detail::loss_chunk, [&](index_t begin, index_t end, LossSum& total) {
     BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
@@ -137,23 +137,27 @@ template <class T, class Formula>
     });
   });
   sum.weight = static_cast<double>(x.size());
-  return sum;
+  total_loss[0] = sum;
 }
+/// The same on the GPU (cuda/pointwise_loss.cuh). The formula's, the weights' and y's type is Master<T>.
+template <class T, class Formula>
+void pointwise_loss(const Formula& formula, View<const T, Cuda> x, View<const T, Cuda> t, View<const Master<T>, Cuda> weight,
+                    View<const Master<T>, Cuda> positive, View<Master<T>, Cuda> y, View<LossSum, Cuda> total_loss);
 
 namespace detail {
 /// d value / d t if to_target, d value / d x otherwise.
 template <bool to_target, class T, class Formula>
-SEGNET_INLINE T loss_slope(const Formula& formula, T x, T t, T w, T p) {
+SEGNET_INLINE SEGNET_HOST_DEVICE T loss_slope(const Formula& formula, T x, T t, T w, T p) {
   if constexpr (!to_target) return formula.slope(x, t, w, p);
   else if constexpr (requires { formula.target_slope(x, t, w, p); }) return formula.target_slope(x, t, w, p);
   else return -formula.slope(x, t, w, p);
 }
 }  // namespace detail
 
-/// dx = g * the slope of the loss in x (in t, if to_target), with g = dy[i], or `g_all` where dy is null.
+/// dx = g * the slope of the loss in x (in t, if to_target), with the upstream gradient g.
 template <bool to_target, class T, class Formula>
-void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t, ConstView<T> weight, ConstView<T> positive,
-                         ConstView<T> dy, T g_all, View<T> dx) {
+void pointwise_loss_grad(const Formula& formula, View<const T, Cpu> x, View<const T, Cpu> t, View<const T, Cpu> weight,
+                         View<const T, Cpu> positive, const Upstream<T>& upstream, View<T, Cpu> dx) {
   const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   parallel_for(dx.size(), detail::loss_chunk, [&](index_t begin, index_t end) {
     BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
@@ -161,11 +165,12 @@ void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t,
       detail::each_block(begin, end, weights, positives, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
         const T *xs = x.data + i, *ts = t.data + i;
         T* to = dx.data + i;
-        if (dy) {
-          const T* g = dy.data + i;
+        if (!upstream.same_for_all()) {
+          const T* g = upstream.dy + i;
           SEGNET_SIMD
           for (index_t j = 0; j < count; ++j) to[j] = g[j] * detail::loss_slope<to_target>(formula, xs[j], ts[j], w[j], p[j]);
         } else {
+          const T g_all = upstream(0);
           SEGNET_SIMD
           for (index_t j = 0; j < count; ++j) to[j] = g_all * detail::loss_slope<to_target>(formula, xs[j], ts[j], w[j], p[j]);
         }
@@ -173,5 +178,8 @@ void pointwise_loss_grad(const Formula& formula, ConstView<T> x, ConstView<T> t,
     });
   });
 }
+template <bool to_target, class T, class Formula>  // cuda/pointwise_loss.cuh
+void pointwise_loss_grad(const Formula& formula, View<const T, Cuda> x, View<const T, Cuda> t, View<const Master<T>, Cuda> weight,
+                         View<const Master<T>, Cuda> positive, const Upstream<Master<T>>& upstream, View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

@@ -366,23 +366,33 @@ void run_softmax(const Shape& shape, int dim, const std::array<const T*, n_in>& 
 
 /// y = exp(x - max) / sum exp(x - max) over `dim` >= 0. x and y of one shape, not the same memory.
 template <class T>
-void softmax(ConstView<T> x, int dim, View<T> y) {
+void softmax(ConstView<T, Cpu> x, int dim, View<T, Cpu> y) {
   detail::run_softmax<detail::Softmax, T, 1>(y.shape, dim, {x.data}, y.data);
 }
 /// y = x - max - log sum exp(x - max)
 template <class T>
-void log_softmax(ConstView<T> x, int dim, View<T> y) {
+void log_softmax(ConstView<T, Cpu> x, int dim, View<T, Cpu> y) {
   detail::run_softmax<detail::LogSoftmax, T, 1>(y.shape, dim, {x.data}, y.data);
 }
 /// dx = y (dy - sum over dim of y dy)
 template <class T>
-void softmax_grad(ConstView<T> y, ConstView<T> dy, int dim, View<T> dx) {
+void softmax_grad(ConstView<T, Cpu> y, ConstView<T, Cpu> dy, int dim, View<T, Cpu> dx) {
   detail::run_softmax<detail::SoftmaxGrad, T, 2>(dx.shape, dim, {y.data, dy.data}, dx.data);
 }
 /// dx = dy - exp(y) (sum over dim of dy)
 template <class T>
-void log_softmax_grad(ConstView<T> y, ConstView<T> dy, int dim, View<T> dx) {
+void log_softmax_grad(ConstView<T, Cpu> y, ConstView<T, Cpu> dy, int dim, View<T, Cpu> dx) {
   detail::run_softmax<detail::LogSoftmaxGrad, T, 2>(dx.shape, dim, {y.data, dy.data}, dx.data);
 }
+
+// cuda/softmax.cuh
+template <class T>
+void softmax(ConstView<T, Cuda> x, int dim, View<T, Cuda> y);
+template <class T>
+void log_softmax(ConstView<T, Cuda> x, int dim, View<T, Cuda> y);
+template <class T>
+void softmax_grad(ConstView<T, Cuda> y, ConstView<T, Cuda> dy, int dim, View<T, Cuda> dx);
+template <class T>
+void log_softmax_grad(ConstView<T, Cuda> y, ConstView<T, Cuda> dy, int dim, View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

@@ -13,39 +13,27 @@ struct DiceOptions {
   bool over_batch = false;      ///< one overlap per class over all images, instead of one per image and class
   index_t ignore_index = -100;  ///< labels of this value: the pixel counts nowhere
   Reduction reduction = Reduction::mean;
+  bool check_labels = true;  ///< on the GPU this waits for the labels; without, a wrong one counts as no class
 };
 
 namespace detail {
 
 template <class T, class D, class MakeTarget>
-Tensor<T, D> dice_loss(const Tensor<T, D>& p, const DiceOptions& options, const MakeTarget& target) {
+Tensor<Master<T>, D> dice_loss(const Tensor<T, D>& p, const DiceOptions& options, const MakeTarget& target) {
+  using A = Master<T>;
   const index_t images = p.dim(0), C = p.dim(-1), groups = options.over_batch ? std::min<index_t>(1, images) : images;
   const index_t pixels = images * C > 0 ? p.numel() / (images * C) : 0, group_pixels = options.over_batch ? images * pixels : pixels;
-  const std::vector<kernels::DiceSums> sums = kernels::dice_sums<T>(p.view(), target(), groups, group_pixels, C, options.squared);
-  const bool each = options.reduction == Reduction::none;
-  Tensor<T, D> y(each ? (options.over_batch ? Shape{C} : Shape{images, C}) : Shape{});
-  kernels::LossSum total;
-  total.weight = static_cast<double>(sums.size());
-  // loss = 1 - a / b with a = 2 overlap + smooth, b = prediction + target + smooth; d loss = (a / b^2) db - (1 / b) da
-  std::vector<T> by_target, by_prediction;
-  for (const kernels::DiceSums& s : sums) {
-    const double a = 2 * s.overlap + options.smooth, b = s.prediction + s.target + options.smooth;
-    if (each) y.data()[by_target.size()] = static_cast<T>(1 - a / b);
-    total.loss += 1 - a / b;
-    by_target.push_back(static_cast<T>(-2 / b));
-    by_prediction.push_back(static_cast<T>(a / (b * b)));
-  }
-  const auto reduced = reduced_loss<T>(total, options.reduction);
-  if (!each) y.fill(reduced.value);
-  return record("dice_loss", y, {p}, [=, p = p.detach(), squared = options.squared](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    std::vector<T> a = by_target, b = by_prediction;
-    for (std::size_t k = 0; k < a.size(); ++k) {
-      const T g = each ? dy.data()[k] : dy.data()[0] * reduced.slope;
-      a[k] *= g;
-      b[k] *= g;
-    }
-    kernels::dice_grad<T>(p.view(), target(), a, b, group_pixels, C, squared, grad[0].view());
-  });
+  const Tensor<kernels::DiceSums, D> sums({groups * C});
+  kernels::dice_sums<T>(p.view(), target(), groups, group_pixels, C, options.squared, sums.view());
+  const LossValue<A, D> loss(options.over_batch ? Shape{C} : Shape{images, C}, options.reduction);
+  kernels::dice_loss<A>(sums.view(), options.smooth, loss.each_view(), loss.total().view());
+  return record("dice_loss", loss.reduce(), {p},
+                [=, p = p.detach(), slope = loss.slope(), smooth = options.smooth, squared = options.squared](const Tensor<A, D>& dy,
+                                                                                                              Gradients<A, D>& grad) {
+                  const Tensor<T, D> dp(p.shape());
+                  kernels::dice_grad<T>(p.view(), target(), sums.view(), smooth, upstream(dy, slope), group_pixels, C, squared, dp.view());
+                  grad.set_other(0, dp);
+                });
 }
 
 }  // namespace detail
@@ -58,9 +46,9 @@ Tensor<T, D> dice_loss(const Tensor<T, D>& p, const DiceOptions& options, const 
 /// @param p, target  [N, ..., C], the same shape
 /// @return  `none`: [N, C], with `over_batch` [C]; `mean`, `sum` of these: a scalar
 /// @throws  ShapeError: fewer than two dimensions, or shapes differ
-/// Gradient to p. Sums in double, same bits for any number of threads. Memory: none that grows with the image.
+/// Gradient to p. bfloat16 returns float. Sums in double, same bits for any number of threads. Memory: none that grows with the image.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> dice_loss(const Tensor<T, D>& p, const Tensor<T, D>& target, const DiceOptions& options = {}) {
+[[nodiscard]] Tensor<Master<T>, D> dice_loss(const Tensor<T, D>& p, const Tensor<T, D>& target, const DiceOptions& options = {}) {
   if (p.rank() < 2) throw ShapeError("dice_loss", "p", "[N, ..., C]", p.shape());
   if (target.shape() != p.shape()) throw ShapeError("dice_loss", "target", concat(p.shape(), " like p, or integer labels"), target.shape());
   return detail::dice_loss(p, options, [t = target.detach(), C = p.dim(-1)] { return kernels::DenseTarget<T>{t.data(), C}; });
@@ -70,10 +58,10 @@ template <class T, class D>
 /// @throws ShapeError: target is not p's shape without the classes; ValueError: a label that is neither a class nor ignore_index
 template <class T, class D, class Label>
   requires std::is_integral_v<Label>
-[[nodiscard]] Tensor<T, D> dice_loss(const Tensor<T, D>& p, const Tensor<Label, D>& target, const DiceOptions& options = {}) {
+[[nodiscard]] Tensor<Master<T>, D> dice_loss(const Tensor<T, D>& p, const Tensor<Label, D>& target, const DiceOptions& options = {}) {
   if (p.rank() < 2) throw ShapeError("dice_loss", "p", "[N, ..., C]", p.shape());
   detail::check_label_shape("dice_loss", "p", p.shape(), target.shape());
-  detail::check_labels("dice_loss", target, p.dim(-1), options.ignore_index);
+  if (options.check_labels) detail::check_labels("dice_loss", target, p.dim(-1), options.ignore_index);
   return detail::dice_loss(p, options,
                            [target, ignore = options.ignore_index] { return kernels::LabelTarget<T, Label>{target.data(), ignore}; });
 }

@@ -24,37 +24,54 @@ inline void check_label_shape(const char* op, const char* scores_name, const Sha
   return to_string(at);
 }
 
-template <class Label>
-[[noreturn]] void throw_bad_label(const char* op, const Tensor<Label, Cpu>& target, index_t i, index_t C, index_t ignore_index) {
-  throw ValueError(op, "target", concat("labels in [0, ", C, ") or ignore_index = ", ignore_index),
-                   concat(static_cast<index_t>(target.data()[i]), " at ", position(i, target.shape())));
+/// @throws ValueError naming the bad label of `sum`, if there is one. Where the labels are on the GPU, this waits for it.
+template <class Label, class D>
+void check_bad_label(const char* op, const Tensor<kernels::LossSum, D>& sum, const Tensor<Label, D>& target, index_t C,
+                     index_t ignore_index) {
+  const index_t i = sum.item().bad_label;
+  if (i >= 0)
+    throw ValueError(op, "target", concat("labels in [0, ", C, ") or ignore_index = ", ignore_index),
+                     concat(static_cast<index_t>(target.alias({}, i).item()), " at ", position(i, target.shape())));
 }
 
 /// @throws ValueError naming the first label that is neither a class nor ignore_index
-template <class Label>
-void check_labels(const char* op, const Tensor<Label, Cpu>& target, index_t C, index_t ignore_index) {
-  const Label* labels = target.data();
-  const auto found = kernels::sum_losses(target.numel(), 65536, [=](index_t begin, index_t end, kernels::LossSum& sum) {
-    for (index_t i = begin; i < end && sum.bad_label < 0; ++i) {
-      const index_t label = static_cast<index_t>(labels[i]);
-      if ((label < 0 || label >= C) && label != ignore_index) sum.bad_label = i;
-    }
-  });
-  if (found.bad_label >= 0) throw_bad_label(op, target, found.bad_label, C, ignore_index);
+template <class Label, class D>
+void check_labels(const char* op, const Tensor<Label, D>& target, index_t C, index_t ignore_index) {
+  const Tensor<kernels::LossSum, D> found(Shape{});
+  kernels::find_bad_label<Label>(target.view(), C, ignore_index, found.view());
+  check_bad_label(op, found, target, C, ignore_index);
 }
 
-template <class T>
-struct ReducedLoss {
-  T value;
-  T slope;  ///< d value / d (loss of one element)
+/// What a loss returns, of element type A, and how gradients get back to the losses of single elements.
+template <class A, class D>
+class LossValue {
+ public:
+  /// shape: of the single losses
+  LossValue(const Shape& shape, Reduction reduction)
+      : reduction_(reduction), y_(each() ? shape : Shape{}), slope_(each() ? Tensor<A, D>{} : Tensor<A, D>(Shape{})), total_(Shape{}) {}
+
+  /// Where the single losses go; undefined when only their sum is wanted.
+  [[nodiscard]] View<A, D> each_view() const { return each() ? y_.view() : View<A, D>{}; }
+  /// Where their sum goes.
+  [[nodiscard]] const Tensor<kernels::LossSum, D>& total() const { return total_; }
+  /// The sum is there: makes the value of it.
+  const Tensor<A, D>& reduce(bool zero_if_empty = false) const {
+    if (!each()) kernels::reduce_loss<A>(total_.view(), reduction_, zero_if_empty, y_.view(), slope_.view());
+    return y_;
+  }
+  /// For the backward pass: the slope, undefined for `none`.
+  [[nodiscard]] const Tensor<A, D>& slope() const { return slope_; }
+
+ private:
+  [[nodiscard]] bool each() const { return reduction_ == Reduction::none; }
+  Reduction reduction_;
+  Tensor<A, D> y_, slope_;
+  Tensor<kernels::LossSum, D> total_;
 };
 
-/// `mean` over nothing is 0/0 = NaN as in PyTorch, or 0 with `zero_if_empty`.
-template <class T>
-[[nodiscard]] ReducedLoss<T> reduced_loss(const kernels::LossSum& sum, Reduction reduction, bool zero_if_empty = false) {
-  if (reduction != Reduction::mean) return {static_cast<T>(sum.loss), T(1)};
-  if (zero_if_empty && sum.weight == 0) return {T(0), T(0)};
-  return {static_cast<T>(sum.loss / sum.weight), static_cast<T>(1 / sum.weight)};
+template <class A, class D>
+[[nodiscard]] kernels::Upstream<A> upstream(const Tensor<A, D>& dy, const Tensor<A, D>& slope) {
+  return {dy.data(), slope.data()};
 }
 
 }  // namespace segnet::detail

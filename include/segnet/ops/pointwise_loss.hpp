@@ -1,4 +1,5 @@
-// Losses of one prediction against one target each: regression (l1, mse, smooth l1, Huber) and binary classification.
+// Losses of one prediction against one target each: regression (l1, mse, smooth l1, Huber) and binary classification. Those of bfloat16
+// are computed and returned in float.
 #pragma once
 
 #include "segnet/autograd/graph.hpp"
@@ -10,9 +11,9 @@ namespace segnet {
 namespace detail {
 
 /// A weight that broadcasts to x: w itself, or a single 1 where there is none. @throws ShapeError
-template <class T, class D>
-[[nodiscard]] Tensor<T, D> broadcast_weight(const char* op, const char* name, const Tensor<T, D>& w, const Shape& x) {
-  if (!w) return ones<T, D>({});
+template <class A, class D>
+[[nodiscard]] Tensor<A, D> broadcast_weight(const char* op, const char* name, const Tensor<A, D>& w, const Shape& x) {
+  if (!w) return ones<A, D>({});
   bool fits = w.rank() <= x.rank();
   for (int d = 1; fits && d <= w.rank(); ++d) fits = w.dim(-d) == x[-d] || w.dim(-d) == 1;
   if (!fits) throw ShapeError(op, name, concat("a shape that broadcasts to ", x), w.shape());
@@ -21,39 +22,43 @@ template <class T, class D>
 
 /// `target_gradient`: the target receives its gradient too.
 template <class T, class D, class Formula>
-Tensor<T, D> pointwise_loss(const char* op, const Formula& formula, const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction,
-                            bool target_gradient, const Tensor<T, D>& weight = {}, const Tensor<T, D>& positive_weight = {}) {
+Tensor<Master<T>, D> pointwise_loss(const char* op, const Formula& formula, const Tensor<T, D>& x, const Tensor<T, D>& target,
+                                    Reduction reduction, bool target_gradient, const Tensor<Master<T>, D>& weight = {},
+                                    const Tensor<Master<T>, D>& positive_weight = {}) {
+  using A = Master<T>;
   if (target.shape() != x.shape()) throw ShapeError(op, "target", concat(x.shape(), " like the input"), target.shape());
-  const Tensor<T, D> w = broadcast_weight(op, "weight", weight, x.shape());
-  const Tensor<T, D> p = broadcast_weight(op, "pos_weight", positive_weight, x.shape());
-  const bool each = reduction == Reduction::none;
-  Tensor<T, D> y(each ? x.shape() : Shape{});
-  const kernels::LossSum sum =
-      kernels::pointwise_loss<T>(formula, x.view(), target.view(), w.view(), p.view(), each ? y.view() : View<T, D>{});
-  const auto reduced = reduced_loss<T>(sum, reduction);
-  if (!each) y.fill(reduced.value);
-  const auto backward = [=, x = x.detach(), t = target.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    const View<T, D> dys = each ? dy.view() : View<T, D>{};
-    const T g = each ? T(0) : dy.item() * reduced.slope;
-    if (grad.wanted(0)) kernels::pointwise_loss_grad<false>(formula, x.view(), t.view(), w.view(), p.view(), dys, g, grad[0].view());
-    if (target_gradient && grad.wanted(1))
-      kernels::pointwise_loss_grad<true>(formula, x.view(), t.view(), w.view(), p.view(), dys, g, grad[1].view());
+  const Tensor<A, D> w = broadcast_weight(op, "weight", weight, x.shape());
+  const Tensor<A, D> p = broadcast_weight(op, "pos_weight", positive_weight, x.shape());
+  const LossValue<A, D> loss(x.shape(), reduction);
+  kernels::pointwise_loss<T>(formula, x.view(), target.view(), w.view(), p.view(), loss.each_view(), loss.total().view());
+  const auto backward = [=, x = x.detach(), t = target.detach(), slope = loss.slope()](const Tensor<A, D>& dy, Gradients<A, D>& grad) {
+    const auto g = upstream(dy, slope);
+    if (grad.wanted(0)) {
+      const Tensor<T, D> dx(x.shape());
+      kernels::pointwise_loss_grad<false, T>(formula, x.view(), t.view(), w.view(), p.view(), g, dx.view());
+      grad.set_other(0, dx);
+    }
+    if (target_gradient && grad.wanted(1)) {
+      const Tensor<T, D> dt(x.shape());
+      kernels::pointwise_loss_grad<true, T>(formula, x.view(), t.view(), w.view(), p.view(), g, dt.view());
+      grad.set_other(1, dt);
+    }
   };
-  return record(op, y, {x, target_gradient ? target : Tensor<T, D>{}}, backward);
+  return record(op, loss.reduce(), {x, target_gradient ? target : Tensor<T, D>{}}, backward);
 }
 
 }  // namespace detail
 
 /// (x - t)^2, averaged (or summed, or each). Gradients to both. @throws ShapeError: target is not shaped like x
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> mse_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
-  return detail::pointwise_loss("mse_loss", kernels::MeanSquaredError<T>{}, x, target, reduction, true);
+[[nodiscard]] Tensor<Master<T>, D> mse_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
+  return detail::pointwise_loss("mse_loss", kernels::MeanSquaredError<Master<T>>{}, x, target, reduction, true);
 }
 
 /// |x - t|; slope 0 at 0. Otherwise as `mse_loss`.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
-  return detail::pointwise_loss("l1_loss", kernels::AbsoluteError<T>{}, x, target, reduction, true);
+[[nodiscard]] Tensor<Master<T>, D> l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, Reduction reduction = Reduction::mean) {
+  return detail::pointwise_loss("l1_loss", kernels::AbsoluteError<Master<T>>{}, x, target, reduction, true);
 }
 
 struct SmoothL1Options {
@@ -64,9 +69,10 @@ struct SmoothL1Options {
 /// With d = x - t: d^2 / (2 beta) for |d| < beta, |d| - beta / 2 beyond. Slope d / beta, then +-1 (Girshick, arXiv:1504.08083).
 /// Gradients to both. @throws ShapeError: target is not shaped like x; ValueError: beta < 0
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> smooth_l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const SmoothL1Options& options = {}) {
+[[nodiscard]] Tensor<Master<T>, D> smooth_l1_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const SmoothL1Options& options = {}) {
   if (!(options.beta >= 0)) throw ValueError("smooth_l1_loss", "beta", "a number of at least 0", concat(options.beta));
-  return detail::pointwise_loss("smooth_l1_loss", kernels::SmoothL1<T>{static_cast<T>(options.beta)}, x, target, options.reduction, true);
+  return detail::pointwise_loss("smooth_l1_loss", kernels::SmoothL1<Master<T>>{static_cast<Master<T>>(options.beta)}, x, target,
+                                options.reduction, true);
 }
 
 struct HuberOptions {
@@ -77,15 +83,16 @@ struct HuberOptions {
 /// With d = x - t: d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) beyond. Slope d, then +-delta.
 /// Gradients to both. @throws ShapeError: target is not shaped like x; ValueError: delta <= 0
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> huber_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const HuberOptions& options = {}) {
+[[nodiscard]] Tensor<Master<T>, D> huber_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const HuberOptions& options = {}) {
   if (!(options.delta > 0)) throw ValueError("huber_loss", "delta", "a number above 0", concat(options.delta));
-  return detail::pointwise_loss("huber_loss", kernels::Huber<T>{static_cast<T>(options.delta)}, x, target, options.reduction, true);
+  return detail::pointwise_loss("huber_loss", kernels::Huber<Master<T>>{static_cast<Master<T>>(options.delta)}, x, target,
+                                options.reduction, true);
 }
 
 template <class T, class D = Cpu>
 struct BinaryCrossEntropyOptions {
-  Tensor<T, D> weight = {};      ///< w, broadcast to the logits from the right: [C], [N, H, W, 1], ...; undefined: 1
-  Tensor<T, D> pos_weight = {};  ///< p, broadcast alike: above 1 favours recall, below 1 precision; undefined: 1
+  Tensor<Master<T>, D> weight = {};      ///< w, broadcast to the logits from the right: [C], [N, H, W, 1], ...; undefined: 1
+  Tensor<Master<T>, D> pos_weight = {};  ///< p, broadcast alike: above 1 favours recall, below 1 precision; undefined: 1
   Reduction reduction = Reduction::mean;
 };
 
@@ -97,10 +104,10 @@ struct BinaryCrossEntropyOptions {
 /// @throws  ShapeError: shapes differ, or a weight does not broadcast to x
 /// Gradients to the logits and to the target; weights are constants.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> binary_cross_entropy_with_logits(const Tensor<T, D>& x, const Tensor<T, D>& target,
-                                                            const BinaryCrossEntropyOptions<T, D>& options = {}) {
-  return detail::pointwise_loss("binary_cross_entropy_with_logits", kernels::BinaryCrossEntropy<T>{}, x, target, options.reduction, true,
-                                options.weight, options.pos_weight);
+[[nodiscard]] Tensor<Master<T>, D> binary_cross_entropy_with_logits(const Tensor<T, D>& x, const Tensor<T, D>& target,
+                                                                    const BinaryCrossEntropyOptions<T, D>& options = {}) {
+  return detail::pointwise_loss("binary_cross_entropy_with_logits", kernels::BinaryCrossEntropy<Master<T>>{}, x, target, options.reduction,
+                                true, options.weight, options.pos_weight);
 }
 
 struct SigmoidFocalOptions {
@@ -116,12 +123,13 @@ struct SigmoidFocalOptions {
 /// Detectors sum it and divide by the number of positive boxes. Shapes, reductions and gradient as
 /// `binary_cross_entropy_with_logits`. @throws ShapeError: shapes differ; ValueError: gamma < 0, alpha > 1
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> sigmoid_focal_loss(const Tensor<T, D>& x, const Tensor<T, D>& target, const SigmoidFocalOptions& options = {}) {
+[[nodiscard]] Tensor<Master<T>, D> sigmoid_focal_loss(const Tensor<T, D>& x, const Tensor<T, D>& target,
+                                                      const SigmoidFocalOptions& options = {}) {
   if (!(options.gamma >= 0)) throw ValueError("sigmoid_focal_loss", "gamma", "a number of at least 0", concat(options.gamma));
   if (!(options.alpha <= 1)) throw ValueError("sigmoid_focal_loss", "alpha", "a number of at most 1", concat(options.alpha));
-  return detail::pointwise_loss("sigmoid_focal_loss",
-                                kernels::SigmoidFocal<T>{static_cast<T>(options.alpha), static_cast<T>(options.gamma)}, x, target,
-                                options.reduction, false);
+  return detail::pointwise_loss(
+      "sigmoid_focal_loss", kernels::SigmoidFocal<Master<T>>{static_cast<Master<T>>(options.alpha), static_cast<Master<T>>(options.gamma)},
+      x, target, options.reduction, false);
 }
 
 }  // namespace segnet
