@@ -77,4 +77,15 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   }
 }
 
+// cuda/conv2d.cuh. `automatic` is depthwise where that is possible, implicit_gemm for float and bfloat16, else im2col_gemm.
+template <class T>
+void conv2d(const ConvGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> y,
+            ConvAlgorithm algorithm = ConvAlgorithm::automatic);
+template <class T>
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> dx,
+                       ConvAlgorithm algorithm = ConvAlgorithm::automatic);
+template <class T>
+void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw,
+                        ConvAlgorithm algorithm = ConvAlgorithm::automatic);
+
 }  // namespace segnet::kernels

@@ -2,6 +2,7 @@
 // Kept for teaching and comparison: it moves kh * kw times the input through memory, which implicit_gemm does not.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/kernels/conv2d_geometry.hpp"
 #include "segnet/kernels/gemm.hpp"
 
@@ -33,13 +34,13 @@ struct Col2im {
   SEGNET_HOST_DEVICE index_t size() const { return g.H * g.W * g.group_inputs(); }
   SEGNET_HOST_DEVICE void operator()(index_t i) const {
     const index_t c = i % g.group_inputs(), w = i / g.group_inputs() % g.W, h = i / (g.group_inputs() * g.W);
-    T sum = bias ? bias[c] : T(0);
+    Master<T> sum = bias ? static_cast<Master<T>>(bias[c]) : Master<T>(0);
     for (index_t ki = 0; ki < g.kh; ++ki)
       for (index_t kj = 0; kj < g.kw; ++kj) {
         const index_t oh = g.output_row(h, ki), ow = g.output_column(w, kj);
         if (oh >= 0 && ow >= 0) sum += dcol[((oh * g.OW + ow) * g.taps() + ki * g.kw + kj) * g.group_inputs() + c];
       }
-    dx[(h * g.W + w) * g.C + c] = sum;
+    dx[(h * g.W + w) * g.C + c] = static_cast<T>(sum);
   }
 };
 
@@ -95,6 +96,14 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
             depth, true);
   });
 }
+
+// cuda/conv2d_im2col_gemm.cuh
+template <class T>
+void conv2d(const ConvGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> y);
+template <class T>
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> dx);
+template <class T>
+void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw);
 
 }  // namespace im2col_gemm
 }  // namespace segnet::kernels
