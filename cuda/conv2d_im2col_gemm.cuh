@@ -73,14 +73,6 @@ struct RowsOfColumns {
   }
 };
 
-/// to[i] = from[i]
-template <class To, class From>
-struct CopyElements {
-  To* to;
-  const From* from;
-  SEGNET_HOST_DEVICE void operator()(index_t i) const { to[i] = static_cast<To>(from[i]); }
-};
-
 /// f(Index{}) with the smallest unsigned type for numbers below n.
 template <class F>
 void with_index(index_t n, const F& f) {

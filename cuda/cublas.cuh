@@ -50,4 +50,12 @@ void repeat_row(index_t rows, index_t columns, const T* row, T* to) {
   else for_each(rows * columns, RepeatRow<T>{to, row, static_cast<unsigned>(columns)});
 }
 
+/// Sums of bfloat16 are kept in float until the last term is in: to[i] = from[i].
+template <class To, class From>
+struct CopyElements {
+  To* to;
+  const From* from;
+  SEGNET_HOST_DEVICE void operator()(index_t i) const { to[i] = static_cast<To>(from[i]); }
+};
+
 }  // namespace segnet::cuda

@@ -40,10 +40,20 @@ void linear_grad_weight(const LinearGeometry& g, ConstView<T> dy, ConstView<T> x
   gemm<T>(g.outputs, g.inputs, g.rows, {dy.data, g.outputs, true}, {x.data, g.inputs}, dw.data, g.inputs);
 }
 
+// cuda/linear.cuh
+template <class T>
+void linear(const LinearGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> y);
+template <class T>
+void linear_grad_input(const LinearGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> w, View<T, Cuda> dx);
+template <class T>
+void linear_grad_weight(const LinearGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw);
+
 /// db[o] = sum over all but the last dimension of dy: the gradient of a bias. Chunks of rows are summed, then their sums, so
 /// that the bits do not depend on the number of threads.
 template <class T>
-void sum_over_rows(ConstView<T> dy, View<T> db) {
+void sum_over_rows(ConstView<T, Cuda> dy, View<T, Cuda> db);  // cuda/reduction.cuh
+template <class T>
+void sum_over_rows(ConstView<T, Cpu> dy, View<T, Cpu> db) {
   const index_t O = db.size(), rows = O ? dy.size() / O : 0;
   const index_t chunk = std::max<index_t>(1, (1 << 15) / std::max<index_t>(O, 1)), chunks = (rows + chunk - 1) / chunk;
   const Scratch<T> partial(std::max<index_t>(chunks * O, 1));

@@ -133,5 +133,13 @@ void matmul_grad_b(const MatmulGeometry& g, ConstView<T> a, ConstView<T> dy, Vie
   else detail::sum_of_products<T>(g, g.b_batch.numel(), g.k, g.n, g.m, index, as, dys, db.data);
 }
 
+// cuda/matmul.cuh
+template <class T>
+void matmul(const MatmulGeometry& g, ConstView<T, Cuda> a, ConstView<T, Cuda> b, View<T, Cuda> y);
+template <class T>
+void matmul_grad_a(const MatmulGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> b, View<T, Cuda> da);
+template <class T>
+void matmul_grad_b(const MatmulGeometry& g, ConstView<T, Cuda> a, ConstView<T, Cuda> dy, View<T, Cuda> db);
+
 }  // namespace kernels
 }  // namespace segnet
