@@ -75,6 +75,13 @@ void check(cudaError_t code, const char* call, const char* file, int line) {
   throw DeviceError(Cuda::name, concat(device().info.name, ": ", cudaGetErrorString(code), " in ", call, " (", name, ":", line, ")"));
 }
 
+/// Before a call that would spoil the recording of a Graph.
+static void refuse_while_recording(const char* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  SEGNET_CUDA_CHECK(cudaStreamIsCapturing(stream(), &status));
+  if (status != cudaStreamCaptureStatusNone) throw NotImplemented("cuda::Graph", concat("recording of ", what));
+}
+
 bool available() { return why_unavailable().empty(); }
 
 std::string why_unavailable() {
@@ -88,7 +95,10 @@ std::string why_unavailable() {
 
 DeviceInfo device_info() { return device().info; }
 int multiprocessors() { return device().info.multiprocessors; }
-void synchronize() { SEGNET_CUDA_CHECK(cudaStreamSynchronize(stream())); }
+void synchronize() {
+  refuse_while_recording("waiting for the GPU");
+  SEGNET_CUDA_CHECK(cudaStreamSynchronize(stream()));
+}
 
 }  // namespace cuda
 
@@ -96,6 +106,7 @@ namespace detail {
 
 void cuda_copy(void* to, const void* from, std::size_t bytes, Copy direction) {
   device();
+  if (direction != Copy::on_device) cuda::refuse_while_recording("copies from and to the host");
   const cudaMemcpyKind kind = direction == Copy::to_host     ? cudaMemcpyDeviceToHost
                               : direction == Copy::to_device ? cudaMemcpyHostToDevice
                                                              : cudaMemcpyDeviceToDevice;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 
 #include "segnet/core/device.hpp"
 
@@ -31,6 +32,44 @@ void synchronize();
 /// tensor cores multiply several times as fast. Sums stay float. Off until asked for; for all threads, from their next operation on.
 void allow_tf32(bool allow);
 [[nodiscard]] bool tf32_allowed();
+
+/// What a function asks of the GPU, recorded once and asked for again at a stroke: the CPU no longer starts kernel after kernel.
+///
+///   y.copy_from(network(x));                                     // once as it is: libraries set themselves up at their first use
+///   const cuda::Graph graph([&] { y.copy_from(network(x)); });   // records, computes nothing
+///   x.copy_from(next), graph.replay();                           // y is that of the new x
+///
+/// Replaying reads and writes the tensors that were there when it was recorded, which must stay; those that the function makes itself
+/// are its own and gone when it is done. Not possible are copies from and to the host, so `item()` and the checks of labels too.
+/// @throws NotImplemented: the function did one of these;  DeviceError
+class Graph {
+ public:
+  template <class F>
+  explicit Graph(const F& f) {
+    begin();
+    try {
+      f();
+    } catch (...) {
+      abandon();
+      throw;
+    }
+    end();
+  }
+  Graph(Graph&& other) noexcept : recorded_(std::exchange(other.recorded_, nullptr)) {}
+  Graph& operator=(Graph&& other) noexcept {
+    std::swap(recorded_, other.recorded_);
+    return *this;
+  }
+  ~Graph();
+  /// On the calling thread's stream, behind what that was asked for before.
+  void replay() const;
+
+ private:
+  static void begin();
+  static void abandon() noexcept;
+  void end();
+  void* recorded_ = nullptr;
+};
 
 }  // namespace cuda
 

@@ -1,6 +1,9 @@
 // From images of any size to class probabilities: padding to what a network takes, tiles, mirrored averages.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "segnet/autograd/graph.hpp"
 #include "segnet/nn/module.hpp"
 #include "segnet/ops/arithmetic.hpp"
@@ -41,6 +44,48 @@ struct AnySize {
   static void for_each_field(Self& self, Visit&& visit) {
     std::remove_cvref_t<decltype(self.network)>::for_each_field(self.network, visit);
   }
+};
+
+/// A network on the GPU for inference, without gradients: the second call for a shape is recorded and those that follow replay it.
+/// `network` must do the same at every call, and keeps its tensors where they are. What cannot be recorded is called as it is.
+template <class F, class T>
+class Replayed {
+ public:
+  explicit Replayed(F network) : network_(std::move(network)) {}
+
+  Tensor<T, Cuda> operator()(const Tensor<T, Cuda>& x) const {
+    NoGrad guard;
+    for (Call& call : calls_) {
+      if (call.x.shape() != x.shape()) continue;
+      if (!call.graph) record(call);
+      if (!call.graph) break;
+      call.x.copy_from(x);
+      call.graph->replay();
+      return call.y.clone();
+    }
+    const Tensor<T, Cuda> y = network_(x);
+    if (calls_.size() < most_) calls_.push_back({x.clone(), y.clone(), {}});
+    return y;
+  }
+
+ private:
+  struct Call {
+    Tensor<T, Cuda> x, y;
+    std::optional<cuda::Graph> graph;
+    bool possible = true;
+  };
+  void record(Call& call) const {
+    if (!call.possible) return;
+    try {
+      call.graph.emplace([&] { call.y.copy_from(network_(call.x)); });
+    } catch (const NotImplemented&) {
+      call.possible = false;
+    }
+  }
+
+  static constexpr std::size_t most_ = 8;  // shapes
+  F network_;
+  mutable std::vector<Call> calls_;
 };
 
 struct InferenceOptions {
