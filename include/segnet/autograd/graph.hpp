@@ -129,7 +129,7 @@ struct Input {
 template <class T>
 void add(View<T, Cpu> sum, ConstView<T, Cpu> a, ConstView<T, Cpu> b) {
   parallel_for(sum.size(), 1 << 15, [=](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) sum[i] = a[i] + b[i];
+    for (index_t i = begin; i < end; ++i) sum[i] = static_cast<T>(a[i] + b[i]);
   });
 }
 template <class T>

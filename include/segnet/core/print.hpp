@@ -10,9 +10,15 @@ namespace segnet {
 inline std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << to_string(shape); }
 
 /// As nested brackets, the first and last three of each long dimension, then the shape.
-template <class T>
-std::ostream& operator<<(std::ostream& out, const Tensor<T, Cpu>& t) {
-  if (!t) return out << "undefined";
+template <class T, class D>
+std::ostream& operator<<(std::ostream& out, const Tensor<T, D>& tensor) {
+  if (!tensor) return out << "undefined";
+  Tensor<T> t;
+  if constexpr (std::is_same_v<D, Cpu>) t = tensor;
+  else {
+    t = Tensor<T>(tensor.shape());
+    t.copy_from(tensor);
+  }
   const auto level = [&](const auto& self, int d, index_t offset) -> void {
     if (d == t.rank()) {
       if constexpr (sizeof(T) == 1) out << static_cast<int>(t.data()[offset]);

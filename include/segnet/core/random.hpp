@@ -69,6 +69,31 @@ struct Generator {
 }
 
 namespace detail {
+/// a + b c, both steps rounded, as CPUs without fused multiply-add do: all devices draw the same bits.
+[[nodiscard]] SEGNET_HOST_DEVICE inline double multiply_then_add(double a, double b, double c) {
+#if defined(__CUDA_ARCH__)
+  return __dadd_rn(a, __dmul_rn(b, c));
+#else
+  return a + b * c;
+#endif
+}
+struct UniformNumbers {
+  double low, high;
+  SEGNET_HOST_DEVICE void operator()(double u, double v, double& a, double& b) const {
+    a = multiply_then_add(low, high - low, u - 0x1p-32);
+    b = multiply_then_add(low, high - low, v);
+  }
+};
+/// Box-Muller
+struct NormalNumbers {
+  double mean, std;
+  SEGNET_HOST_DEVICE void operator()(double u, double v, double& a, double& b) const {
+    const double radius = std * ::sqrt(-2 * ::log(u)), angle = 6.283185307179586 * v;
+    a = multiply_then_add(mean, radius, ::cos(angle));
+    b = multiply_then_add(mean, radius, ::sin(angle));
+  }
+};
+
 /// dst[i] = transform(u, v) with u in (0, 1], v in [0, 1): 32 random bits each for two elements of a block.
 template <class T, class F>
 void random_fill(View<T, Cpu> dst, Generator& generator, const F& transform) {
@@ -86,36 +111,31 @@ void random_fill(View<T, Cpu> dst, Generator& generator, const F& transform) {
     }
   });
 }
+template <class T, class F>
+void random_fill(View<T, Cuda> dst, Generator& generator, const F& transform);  // cuda/random.cuh
 }  // namespace detail
 
 /// Overwrites t with numbers uniform in [low, high).
-template <class T>
-void fill_uniform(const Tensor<T, Cpu>& t, Generator& generator, double low = 0, double high = 1) {
-  detail::random_fill(t.view(), generator, [=](double u, double v, double& a, double& b) {
-    a = low + (high - low) * (u - 0x1p-32);
-    b = low + (high - low) * v;
-  });
+template <class T, class D>
+void fill_uniform(const Tensor<T, D>& t, Generator& generator, double low = 0, double high = 1) {
+  detail::random_fill(t.view(), generator, detail::UniformNumbers{low, high});
 }
-/// Overwrites t with normally distributed numbers (Box-Muller).
-template <class T>
-void fill_normal(const Tensor<T, Cpu>& t, Generator& generator, double mean = 0, double std = 1) {
-  detail::random_fill(t.view(), generator, [=](double u, double v, double& a, double& b) {
-    const double radius = std * std::sqrt(-2 * std::log(u)), angle = 6.283185307179586 * v;
-    a = mean + radius * std::cos(angle);
-    b = mean + radius * std::sin(angle);
-  });
+/// Overwrites t with normally distributed numbers (Box-Muller). (Devices' logarithms and cosines may differ in the last bit of a double.)
+template <class T, class D>
+void fill_normal(const Tensor<T, D>& t, Generator& generator, double mean = 0, double std = 1) {
+  detail::random_fill(t.view(), generator, detail::NormalNumbers{mean, std});
 }
 /// A new tensor of numbers uniform in [low, high).
-template <class T>
-[[nodiscard]] Tensor<T, Cpu> random_uniform(const Shape& shape, Generator& generator, double low = 0, double high = 1) {
-  Tensor<T, Cpu> t(shape);
+template <class T, class D = Cpu>
+[[nodiscard]] Tensor<T, D> random_uniform(const Shape& shape, Generator& generator, double low = 0, double high = 1) {
+  Tensor<T, D> t(shape);
   fill_uniform(t, generator, low, high);
   return t;
 }
 /// A new tensor of normally distributed numbers.
-template <class T>
-[[nodiscard]] Tensor<T, Cpu> random_normal(const Shape& shape, Generator& generator, double mean = 0, double std = 1) {
-  Tensor<T, Cpu> t(shape);
+template <class T, class D = Cpu>
+[[nodiscard]] Tensor<T, D> random_normal(const Shape& shape, Generator& generator, double mean = 0, double std = 1) {
+  Tensor<T, D> t(shape);
   fill_normal(t, generator, mean, std);
   return t;
 }

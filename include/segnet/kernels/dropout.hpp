@@ -53,7 +53,9 @@ SEGNET_INLINE void philox_blocks(std::uint64_t seed, std::uint64_t stream, std::
 
 /// y[i] = x[i] / (1 - p) where the mask keeps element i, else 0. Its own transpose.
 template <class T>
-void dropout(const DropoutMask& mask, ConstView<T> x, View<T> y) {
+void dropout(const DropoutMask& mask, ConstView<T, Cuda> x, View<T, Cuda> y);  // cuda/dropout.cuh
+template <class T>
+void dropout(const DropoutMask& mask, ConstView<T, Cpu> x, View<T, Cpu> y) {
   constexpr int blocks = 16, group = 4 * blocks;
   const index_t n = x.size();
   const T factor = static_cast<T>(mask.factor());
@@ -79,7 +81,9 @@ void dropout(const DropoutMask& mask, ConstView<T> x, View<T> y) {
 
 /// y[n, p, c] = x[n, p, c] * factors[n, c], x [N, P, C]
 template <class T>
-void scale_channels(index_t P, ConstView<T> x, ConstView<T> factors, View<T> y) {
+void scale_channels(index_t P, ConstView<T, Cuda> x, ConstView<Master<T>, Cuda> factors, View<T, Cuda> y);
+template <class T>
+void scale_channels(index_t P, ConstView<T, Cpu> x, ConstView<T, Cpu> factors, View<T, Cpu> y) {
   const index_t C = factors.dim(1);
   parallel_for(factors.dim(0) * P, std::max<index_t>(1, (index_t{1} << 15) / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
     with_isa([&](auto) SEGNET_INLINE_LAMBDA {

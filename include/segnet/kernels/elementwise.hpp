@@ -53,10 +53,15 @@ void map(View<T, Cpu> y, const F& f, const View<In, Cpu>&... x) {
                [&](index_t begin, index_t end) { detail::map_block(f, end - begin, y.data + begin, x.data + begin...); });
 }
 
+template <class T, class F, class... In>
+void map(View<T, Cuda> y, const F& f, const View<In, Cuda>&... x);  // cuda/elementwise.cuh
+
 /// The same for x that broadcast to the shape of y.
 template <class T, class F, class... In>
 void map_broadcast(View<T, Cpu> y, const F& f, const View<In, Cpu>&... x) {
   detail::map_broadcast(y, f, std::index_sequence_for<In...>{}, x...);
 }
+template <class T, class F, class... In>
+void map_broadcast(View<T, Cuda> y, const F& f, const View<In, Cuda>&... x);  // cuda/elementwise.cuh
 
 }  // namespace segnet::kernels

@@ -25,6 +25,31 @@ struct ReducedExtents {
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, float>, double, std::conditional_t<std::is_integral_v<T>, index_t, T>>;
 
+// Element-wise functions that go with reductions.
+
+struct Deviation {
+  SEGNET_SCALAR operator()(T x, T centre, T factor) const { return (x - centre) * factor; }
+};
+struct SquaredDeviation {
+  SEGNET_SCALAR operator()(T x, T centre) const { return (x - centre) * (x - centre); }
+};
+struct SignTimes {
+  SEGNET_SCALAR operator()(T x, T factor) const { return x > T(0) ? factor : x < T(0) ? -factor : x * T(0); }
+};
+struct ExpOfDifference {
+  SEGNET_SCALAR operator()(T x, T base) const { return math::exp(x - base); }
+};
+struct ExpOfDifferenceTimes {
+  SEGNET_SCALAR operator()(T x, T base, T factor) const { return math::exp(x - base) * factor; }
+};
+/// dy / count where x is the extreme y.
+struct ShareOfTies {
+  SEGNET_SCALAR operator()(T x, T y, T dy, T count) const { return (x == y) | ((x != x) & (y != y)) ? dy / count : T(0); }
+};
+struct IsExtreme {
+  SEGNET_SCALAR operator()(T x, T y) const { return (x == y) | ((x != x) & (y != y)) ? T(1) : T(0); }
+};
+
 // What `reduce` computes: combine(... term(x) ...), beginning with identity, and finish() of that.
 
 /// scale * sum of x. scale = 1 / n for a mean.
@@ -199,32 +224,48 @@ struct DimSet {
   void insert(int d) { bits |= 1u << d; }
 };
 
+/// Some dimensions of a shape as what `reduce` walks over.
+struct ReducedDims {
+  ReducedExtents extents;
+  bool split = false;  ///< the dimensions are not neighbours
+
+  ReducedDims(const Shape& shape, const DimSet& dims) {
+    ReducedExtents& e = extents;
+    bool inside = false;
+    for (int d = 0; d < shape.rank(); ++d) {
+      if (shape[d] == 1) continue;
+      if (!dims.contains(d)) (e.reduced > 1 || inside ? e.inner : e.outer) *= shape[d];
+      else {
+        split |= e.inner > 1;
+        e.reduced *= shape[d];
+        inside = true;
+      }
+    }
+  }
+
+  /// Copied through this box, they are the last ones, and neighbours.
+  static StridedBox gathering(const Shape& shape, const DimSet& dims) {
+    StridedBox box;
+    const Strides stride(shape);
+    index_t size = shape.numel();
+    for (const bool reduced : {false, true})
+      for (int d = 0; d < shape.rank(); ++d)
+        if (dims.contains(d) == reduced && shape[d] > 1) {
+          size /= shape[d];
+          box.push_back(shape[d], stride[d], size);
+        }
+    return box;
+  }
+};
+
 /// y = op over the dimensions `dims` of x (or of two tensors of the same shape). y has the other dimensions' elements.
 /// Where the dimensions are not neighbours, x is copied once so that they are.
 template <class Op, class T, class... In>
 void reduce(const Op& op, const DimSet& dims, View<T, Cpu> y, const ConstView<T, Cpu>& x, const In&... more) {
   const Shape& shape = x.shape;
-  ReducedExtents e;
-  bool inside = false, split = false;
-  for (int d = 0; d < shape.rank(); ++d) {
-    if (shape[d] == 1) continue;
-    if (!dims.contains(d)) (e.reduced > 1 || inside ? e.inner : e.outer) *= shape[d];
-    else {
-      split |= e.inner > 1;
-      e.reduced *= shape[d];
-      inside = true;
-    }
-  }
-  if (!split || y.size() == 0 || x.size() == 0) return reduce(op, e, y.data, x.data, more.data...);
-  StridedBox box;
-  const Strides stride(shape);
-  index_t size = x.size();
-  for (const bool reduced : {false, true})
-    for (int d = 0; d < shape.rank(); ++d)
-      if (dims.contains(d) == reduced && shape[d] > 1) {
-        size /= shape[d];
-        box.push_back(shape[d], stride[d], size);
-      }
+  const ReducedDims r(shape, dims);
+  if (!r.split || y.size() == 0 || x.size() == 0) return reduce(op, r.extents, y.data, x.data, more.data...);
+  const StridedBox box = ReducedDims::gathering(shape, dims);
   const auto gathered = [&](const T* from) {
     std::unique_ptr<T[]> to(new T[static_cast<std::size_t>(x.size())]);
     copy_strided(box, {from, shape}, View<T, Cpu>{to.get(), shape});
@@ -232,6 +273,10 @@ void reduce(const Op& op, const DimSet& dims, View<T, Cpu> y, const ConstView<T,
   };
   reduce(op, ReducedExtents{y.size(), x.size() / y.size(), 1}, y.data, gathered(x.data).get(), gathered(more.data).get()...);
 }
+template <class Op, class T>
+void reduce(const Op& op, const DimSet& dims, View<T, Cuda> y, ConstView<T, Cuda> x);  // cuda/reduction.cuh
+template <class Op, class T>
+void reduce(const Op& op, const DimSet& dims, View<T, Cuda> y, ConstView<T, Cuda> a, ConstView<T, Cuda> b);
 
 namespace detail {
 /// The best of `rows` elements in each of `width` <= row_tile_width columns; the first of equals.
@@ -311,6 +356,9 @@ void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<
   });
 }
 
+template <class Op, class T>
+void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cuda> x, View<T, Cuda> values, View<index_t, Cuda> indices);
+
 /// dx[outer, reduced, inner]: dy where `indices` points, 0 elsewhere.
 template <class T>
 void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cpu> dy, ConstView<index_t, Cpu> indices, View<T, Cpu> dx) {
@@ -322,5 +370,7 @@ void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cpu> dy, ConstView<in
     }
   });
 }
+template <class T>
+void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cuda> dy, ConstView<index_t, Cuda> indices, View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

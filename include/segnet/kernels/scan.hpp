@@ -8,6 +8,8 @@ namespace segnet::kernels {
 
 /// y[o, r, j] = sum of x[o, s, j] over s <= r, or, `from_behind`, over s >= r. Sums in double for float.
 template <class T>
+void cumsum(const ReducedExtents& e, ConstView<T, Cuda> x, bool from_behind, View<T, Cuda> y);  // cuda/scan.cuh
+template <class T>
 void cumsum(const ReducedExtents& e, ConstView<T, Cpu> x, bool from_behind, View<T, Cpu> y) {
   const index_t reduced = e.reduced, inner = e.inner;
   parallel_for(e.outer * inner, std::max<index_t>(1, 32768 / std::max<index_t>(reduced, 1)), [&](index_t begin, index_t end) {
@@ -24,6 +26,8 @@ void cumsum(const ReducedExtents& e, ConstView<T, Cpu> x, bool from_behind, View
 }
 
 /// dx[o, r, j] = dy[o, j] * product of x[o, s, j] over s != r: of what stands before r and behind it, so that zeros need no care.
+template <class T>
+void product_grad(const ReducedExtents& e, ConstView<T, Cuda> x, ConstView<T, Cuda> dy, View<T, Cuda> dx);  // cuda/reduction.cuh
 template <class T>
 void product_grad(const ReducedExtents& e, ConstView<T, Cpu> x, ConstView<T, Cpu> dy, View<T, Cpu> dx) {
   const index_t reduced = e.reduced, inner = e.inner;

@@ -18,45 +18,47 @@ struct Fan {
 }
 
 /// U(-a, a) with a = gain * sqrt(3 / fan_in). He et al., arXiv:1502.01852, eq. 10; gain sqrt(2) for ReLU.
-template <class T>
-void kaiming_uniform(const Tensor<T>& weight, Generator& random, double gain = std::sqrt(2.0)) {
+template <class T, class D>
+void kaiming_uniform(const Tensor<T, D>& weight, Generator& random, double gain = std::sqrt(2.0)) {
   const double bound = gain * std::sqrt(3.0 / static_cast<double>(fan(weight.shape()).in));
   fill_uniform(weight, random, -bound, bound);
 }
 /// N(0, gain^2 / fan_in).
-template <class T>
-void kaiming_normal(const Tensor<T>& weight, Generator& random, double gain = std::sqrt(2.0)) {
+template <class T, class D>
+void kaiming_normal(const Tensor<T, D>& weight, Generator& random, double gain = std::sqrt(2.0)) {
   fill_normal(weight, random, 0, gain / std::sqrt(static_cast<double>(fan(weight.shape()).in)));
 }
 /// U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)). Glorot & Bengio 2010, eq. 16.
-template <class T>
-void xavier_uniform(const Tensor<T>& weight, Generator& random, double gain = 1) {
+template <class T, class D>
+void xavier_uniform(const Tensor<T, D>& weight, Generator& random, double gain = 1) {
   const Fan f = fan(weight.shape());
   const double bound = gain * std::sqrt(6.0 / static_cast<double>(f.in + f.out));
   fill_uniform(weight, random, -bound, bound);
 }
 /// N(0, gain^2 * 2 / (fan_in + fan_out)).
-template <class T>
-void xavier_normal(const Tensor<T>& weight, Generator& random, double gain = 1) {
+template <class T, class D>
+void xavier_normal(const Tensor<T, D>& weight, Generator& random, double gain = 1) {
   const Fan f = fan(weight.shape());
   fill_normal(weight, random, 0, gain * std::sqrt(2.0 / static_cast<double>(f.in + f.out)));
 }
 
 /// Bilinear interpolation as a transposed convolution: weight [C, kh, kw, C] (or [C, kh, kw, 1] with C groups) of channel c
 /// to channel c, zero elsewhere. Kernel 2s - s mod 2 and stride s upsample by s. Long et al., arXiv:1411.4038, section 3.3.
-template <class T>
-void bilinear(const Tensor<T>& weight) {
+template <class T, class D>
+void bilinear(const Tensor<T, D>& weight) {
   const Shape s = weight.shape();
   if (s.rank() != 4 || (s[3] != 1 && s[3] != s[0])) throw ShapeError("init::bilinear", "weight", "[C, kh, kw, C] or [C, kh, kw, 1]", s);
   const auto triangle = [](index_t i, index_t k) {
     const double factor = static_cast<double>((k + 1) / 2), centre = k % 2 == 1 ? factor - 1 : factor - 0.5;
     return 1 - std::abs(static_cast<double>(i) - centre) / factor;
   };
+  const Tensor<T> host(s);
   for (index_t o = 0; o < s[0]; ++o)
     for (index_t i = 0; i < s[1]; ++i)
       for (index_t j = 0; j < s[2]; ++j)
         for (index_t c = 0; c < s[3]; ++c)
-          weight.at(o, i, j, c) = (s[3] == 1 || c == o) ? static_cast<T>(triangle(i, s[1]) * triangle(j, s[2])) : T(0);
+          host.at(o, i, j, c) = (s[3] == 1 || c == o) ? static_cast<T>(triangle(i, s[1]) * triangle(j, s[2])) : T(0);
+  Tensor<T, D>(weight).copy_from(host);  // another handle to the same elements
 }
 
 }  // namespace segnet::nn::init

@@ -35,19 +35,19 @@ SEGNET_ACTIVATION(hardswish, HardSwish)
 /// x where x > 0, slope x elsewhere. Keeps y (x when slope is negative).
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> leaky_relu(const Tensor<T, D>& x, double slope = 0.01) {
-  return detail::apply_unary("leaky_relu", kernels::LeakyRelu<T>{static_cast<T>(slope)}, x);
+  return detail::apply_unary("leaky_relu", kernels::LeakyRelu<Master<T>>{static_cast<Master<T>>(slope)}, x);
 }
 
 /// x where x > 0, alpha (e^x - 1) elsewhere. Clevert et al., arXiv:1511.07289.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> elu(const Tensor<T, D>& x, double alpha = 1) {
-  return detail::apply_unary("elu", kernels::Elu<T>{static_cast<T>(alpha)}, x);
+  return detail::apply_unary("elu", kernels::Elu<Master<T>>{static_cast<Master<T>>(alpha)}, x);
 }
 
 /// log(1 + e^(beta x)) / beta, and x itself where beta x > threshold.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> softplus(const Tensor<T, D>& x, double beta = 1, double threshold = 20) {
-  return detail::apply_unary("softplus", kernels::Softplus<T>{static_cast<T>(beta), static_cast<T>(threshold)}, x);
+  return detail::apply_unary("softplus", kernels::Softplus<Master<T>>{static_cast<Master<T>>(beta), static_cast<Master<T>>(threshold)}, x);
 }
 
 /// Which formula `gelu` uses.

@@ -12,18 +12,18 @@
 
 namespace segnet {
 
-#define SEGNET_BINARY(name, functor)                                                      \
-  template <class T, class D>                                                             \
-  [[nodiscard]] Tensor<T, D> name(const Tensor<T, D>& a, const Tensor<T, D>& b) {         \
-    return detail::apply_binary(#name, kernels::functor{}, a, b);                         \
-  }                                                                                       \
-  template <class T, class D>                                                             \
-  [[nodiscard]] Tensor<T, D> name(const Tensor<T, D>& a, std::type_identity_t<T> b) {     \
-    return detail::apply_unary(#name, kernels::WithRight<kernels::functor, T>{{}, b}, a); \
-  }                                                                                       \
-  template <class T, class D>                                                             \
-  [[nodiscard]] Tensor<T, D> name(std::type_identity_t<T> a, const Tensor<T, D>& b) {     \
-    return detail::apply_unary(#name, kernels::WithLeft<kernels::functor, T>{{}, a}, b);  \
+#define SEGNET_BINARY(name, functor)                                                              \
+  template <class T, class D>                                                                     \
+  [[nodiscard]] Tensor<T, D> name(const Tensor<T, D>& a, const Tensor<T, D>& b) {                 \
+    return detail::apply_binary(#name, kernels::functor{}, a, b);                                 \
+  }                                                                                               \
+  template <class T, class D>                                                                     \
+  [[nodiscard]] Tensor<T, D> name(const Tensor<T, D>& a, Master<T> b) {                           \
+    return detail::apply_unary(#name, kernels::WithRight<kernels::functor, Master<T>>{{}, b}, a); \
+  }                                                                                               \
+  template <class T, class D>                                                                     \
+  [[nodiscard]] Tensor<T, D> name(Master<T> a, const Tensor<T, D>& b) {                           \
+    return detail::apply_unary(#name, kernels::WithLeft<kernels::functor, Master<T>>{{}, a}, b);  \
   }
 
 /// a + b, a - b, a * b, a / b, element by element; each operand a tensor or a number. Also written with the operators.
@@ -48,18 +48,18 @@ SEGNET_BINARY(atan2, Atan2)
 
 #undef SEGNET_BINARY
 
-#define SEGNET_OPERATOR(symbol, name)                                                            \
-  template <class T, class D>                                                                    \
-  [[nodiscard]] Tensor<T, D> operator symbol(const Tensor<T, D>& a, const Tensor<T, D>& b) {     \
-    return name(a, b);                                                                           \
-  }                                                                                              \
-  template <class T, class D>                                                                    \
-  [[nodiscard]] Tensor<T, D> operator symbol(const Tensor<T, D>& a, std::type_identity_t<T> b) { \
-    return name(a, b);                                                                           \
-  }                                                                                              \
-  template <class T, class D>                                                                    \
-  [[nodiscard]] Tensor<T, D> operator symbol(std::type_identity_t<T> a, const Tensor<T, D>& b) { \
-    return name(a, b);                                                                           \
+#define SEGNET_OPERATOR(symbol, name)                                                        \
+  template <class T, class D>                                                                \
+  [[nodiscard]] Tensor<T, D> operator symbol(const Tensor<T, D>& a, const Tensor<T, D>& b) { \
+    return name(a, b);                                                                       \
+  }                                                                                          \
+  template <class T, class D>                                                                \
+  [[nodiscard]] Tensor<T, D> operator symbol(const Tensor<T, D>& a, Master<T> b) {           \
+    return name(a, b);                                                                       \
+  }                                                                                          \
+  template <class T, class D>                                                                \
+  [[nodiscard]] Tensor<T, D> operator symbol(Master<T> a, const Tensor<T, D>& b) {           \
+    return name(a, b);                                                                       \
   }
 SEGNET_OPERATOR(+, add)
 SEGNET_OPERATOR(-, sub)
@@ -85,8 +85,8 @@ template <class F, class T, class D>
   return y;
 }
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> number(T value) {
-  return full<T, D>({}, value);
+[[nodiscard]] Tensor<T, D> number(Master<T> value) {
+  return full<T, D>({}, static_cast<T>(value));
 }
 }  // namespace detail
 
@@ -98,7 +98,7 @@ template <class T, class D>
   return detail::compare("equal_to", kernels::Equal{}, a, b);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<bool, D> equal_to(const Tensor<T, D>& a, std::type_identity_t<T> b) {
+[[nodiscard]] Tensor<bool, D> equal_to(const Tensor<T, D>& a, Master<T> b) {
   return equal_to(a, detail::number<T, D>(b));
 }
 template <class T, class D>
@@ -106,7 +106,7 @@ template <class T, class D>
   return detail::compare("less", kernels::Less{}, a, b);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<bool, D> less(const Tensor<T, D>& a, std::type_identity_t<T> b) {
+[[nodiscard]] Tensor<bool, D> less(const Tensor<T, D>& a, Master<T> b) {
   return less(a, detail::number<T, D>(b));
 }
 template <class T, class D>
@@ -114,7 +114,7 @@ template <class T, class D>
   return detail::compare("less_equal", kernels::LessEqual{}, a, b);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<bool, D> less_equal(const Tensor<T, D>& a, std::type_identity_t<T> b) {
+[[nodiscard]] Tensor<bool, D> less_equal(const Tensor<T, D>& a, Master<T> b) {
   return less_equal(a, detail::number<T, D>(b));
 }
 template <class T, class D>
@@ -122,7 +122,7 @@ template <class T, class D>
   return detail::compare("greater", kernels::Less{}, b, a);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<bool, D> greater(const Tensor<T, D>& a, std::type_identity_t<T> b) {
+[[nodiscard]] Tensor<bool, D> greater(const Tensor<T, D>& a, Master<T> b) {
   return greater(a, detail::number<T, D>(b));
 }
 template <class T, class D>
@@ -130,7 +130,7 @@ template <class T, class D>
   return detail::compare("greater_equal", kernels::LessEqual{}, b, a);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<bool, D> greater_equal(const Tensor<T, D>& a, std::type_identity_t<T> b) {
+[[nodiscard]] Tensor<bool, D> greater_equal(const Tensor<T, D>& a, Master<T> b) {
   return greater_equal(a, detail::number<T, D>(b));
 }
 
@@ -141,12 +141,12 @@ template <class T, class D>
   const Shape operands = kernels::broadcast_shape("where", a.shape(), b.shape());
   const Tensor<T, D> y(kernels::broadcast_shape("where", mask.shape(), operands));
   kernels::map_broadcast(y.view(), kernels::Where{}, mask.view(), a.view(), b.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("where", y, {a, b}, [mask, shapes = std::pair(a.shape(), b.shape())](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       for (const bool inverse : {false, true}) {
         if (!grad.wanted(inverse)) continue;
         const Tensor<T, D> part(dy.shape());
-        kernels::map_broadcast(part.view(), kernels::KeepWhere<T>{T(0), inverse}, mask.view(), dy.view());
+        kernels::map_broadcast(part.view(), kernels::KeepWhere<Master<T>>{0, inverse}, mask.view(), dy.view());
         grad.set(inverse, sum_to(part, inverse ? shapes.second : shapes.first));
       }
     });
@@ -156,14 +156,14 @@ template <class T, class D>
 /// x with `value` wherever mask holds, which broadcasts to x's shape.
 /// @throws ShapeError: mask does not broadcast to x's shape
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> masked_fill(const Tensor<T, D>& x, const Tensor<bool, D>& mask, std::type_identity_t<T> value) {
+[[nodiscard]] Tensor<T, D> masked_fill(const Tensor<T, D>& x, const Tensor<bool, D>& mask, Master<T> value) {
   if (kernels::broadcast_shape("masked_fill", x.shape(), mask.shape()) != x.shape())
     throw ShapeError("masked_fill", "mask", concat("a shape that broadcasts to ", x.shape()), mask.shape());
   const Tensor<T, D> y(x.shape());
-  kernels::map_broadcast(y.view(), kernels::KeepWhere<T>{value, true}, mask.view(), x.view());
-  if constexpr (std::is_floating_point_v<T>)
+  kernels::map_broadcast(y.view(), kernels::KeepWhere<Master<T>>{value, true}, mask.view(), x.view());
+  if constexpr (is_real<T>)
     return record("masked_fill", y, {x}, [mask](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-      kernels::map_broadcast(grad[0].view(), kernels::KeepWhere<T>{T(0), true}, mask.view(), dy.view());
+      kernels::map_broadcast(grad[0].view(), kernels::KeepWhere<Master<T>>{0, true}, mask.view(), dy.view());
     });
   else return y;
 }
@@ -175,7 +175,7 @@ template <class T, class D>
   if (x.rank() < 2) throw ShapeError(op, "x", "[..., H, W]", x.shape());
   const Tensor<bool, D> mask({x.dim(-2), x.dim(-1)});
   kernels::triangle(k, mask.view());
-  return upper ? masked_fill(x, mask, 0) : where(mask, x, full<T, D>({}, 0));
+  return upper ? masked_fill(x, mask, 0) : where(mask, x, full<T, D>({}, T(0)));
 }
 }  // namespace detail
 

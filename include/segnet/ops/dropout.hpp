@@ -45,7 +45,7 @@ template <class T, class D>
   if (x.rank() < 2) throw ShapeError("dropout2d", "x", "[N, ..., C]", x.shape());
   if (!training || p == 0) return x;
   const index_t N = x.dim(0), C = x.dim(-1), pixels = x.numel() ? x.numel() / (N * C) : 0;
-  const auto factors = dropout(ones<T, D>({N, C}), p, true, generator);
+  const auto factors = dropout(ones<Master<T>, D>({N, C}), p, true, generator);
   const Tensor<T, D> y(x.shape());
   kernels::scale_channels(pixels, x.view(), factors.view(), y.view());
   return record("dropout2d", y, {x}, [pixels, factors](const Tensor<T, D>& dy, Gradients<T, D>& grad) {

@@ -38,7 +38,7 @@ template <class F, class T, class D>
 [[nodiscard]] Tensor<T, D> apply_unary(const char* name, const F& f, const Tensor<T, D>& x) {
   const Tensor<T, D> y(x.shape());
   kernels::map(y.view(), f, x.view());
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_real<T>) {
     const kernels::Keeps keeps = f.keeps();
     Tensor<T, D> kept;
     if (keeps != kernels::Keeps::nothing) kept = (keeps == kernels::Keeps::input ? x : y).detach();
@@ -53,7 +53,7 @@ template <class F, class T, class D>
 [[nodiscard]] Tensor<T, D> apply_binary(const char* name, const F& f, const Tensor<T, D>& a, const Tensor<T, D>& b) {
   const Tensor<T, D> y(kernels::broadcast_shape(name, a.shape(), b.shape()));
   kernels::map_broadcast(y.view(), f, a.view(), b.view());
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (is_real<T>) {
     const Shape a_shape = a.shape(), b_shape = b.shape();
     if constexpr (F::additive)
       return record(name, y, {a, b}, [=](const Tensor<T, D>& dy, Gradients<T, D>& grad) {

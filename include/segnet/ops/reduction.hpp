@@ -74,36 +74,13 @@ template <class T, class D>
 [[nodiscard]] Tensor<T, D> scaled_sum(const char* name, const Tensor<T, D>& x, const Reduction& r, double scale) {
   const Tensor<T, D> y(r.shape);
   kernels::reduce(kernels::Sum{scale}, r.dims, y.view(), x.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record(name, y, {x}, [kept = r.kept, scale](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-      const kernels::WithRight<kernels::Multiply, T> times{{}, static_cast<T>(scale)};
+      const kernels::WithRight<kernels::Multiply, Master<T>> times{{}, static_cast<Master<T>>(scale)};
       kernels::map_broadcast(grad[0].view(), times, dy.alias(kept).view());
     });
   else return y;
 }
-
-struct Deviation {
-  SEGNET_SCALAR operator()(T x, T centre, T factor) const { return (x - centre) * factor; }
-};
-struct SquaredDeviation {
-  SEGNET_SCALAR operator()(T x, T centre) const { return (x - centre) * (x - centre); }
-};
-struct SignTimes {
-  SEGNET_SCALAR operator()(T x, T factor) const { return x > T(0) ? factor : x < T(0) ? -factor : x * T(0); }
-};
-struct ExpOfDifference {
-  SEGNET_SCALAR operator()(T x, T base) const { return kernels::math::exp(x - base); }
-};
-struct ExpOfDifferenceTimes {
-  SEGNET_SCALAR operator()(T x, T base, T factor) const { return kernels::math::exp(x - base) * factor; }
-};
-/// dy / count where x is the extreme y.
-struct ShareOfTies {
-  SEGNET_SCALAR operator()(T x, T y, T dy, T count) const { return (x == y) | ((x != x) & (y != y)) ? dy / count : T(0); }
-};
-struct IsExtreme {
-  SEGNET_SCALAR operator()(T x, T y) const { return (x == y) | ((x != x) & (y != y)) ? T(1) : T(0); }
-};
 
 template <class Op, class T, class D>
 [[nodiscard]] Tensor<T, D> extreme(const char* name, const Op& op, const Tensor<T, D>& x, const Dims& dims, bool keepdim) {
@@ -111,12 +88,12 @@ template <class Op, class T, class D>
   r.require_elements(name, x.shape());
   const Tensor<T, D> y(r.shape);
   kernels::reduce(op, r.dims, y.view(), x.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record(name, y, {x}, [r, x = x.detach(), y = y.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       const Tensor<T, D> is(x.shape()), best = y.alias(r.kept), count(r.kept);
-      kernels::map_broadcast(is.view(), IsExtreme{}, x.view(), best.view());
+      kernels::map_broadcast(is.view(), kernels::IsExtreme{}, x.view(), best.view());
       kernels::reduce(kernels::Sum{}, r.dims, count.view(), is.view());
-      kernels::map_broadcast(grad[0].view(), ShareOfTies{}, x.view(), best.view(), dy.alias(r.kept).view(), count.view());
+      kernels::map_broadcast(grad[0].view(), kernels::ShareOfTies{}, x.view(), best.view(), dy.alias(r.kept).view(), count.view());
     });
   else return y;
 }
@@ -128,7 +105,7 @@ template <class Op, class T, class D>
   const Tensor<T, D> y(r.shape);
   const Tensor<index_t, D> indices(r.shape);
   kernels::arg_reduce(op, r.extents, x.view(), y.view(), indices.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     record(name, y, {x}, [extents = r.extents, indices](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       kernels::arg_reduce_grad(extents, dy.view(), indices.view(), grad[0].view());
     });
@@ -167,11 +144,11 @@ template <class T, class D>
   const double n = static_cast<double>(r.count), scale = 1 / (unbiased ? n - 1 : n);
   const Tensor<T, D> centre(r.kept), deviation(x.shape()), y(r.shape);
   kernels::reduce(kernels::Sum{1 / n}, r.dims, centre.view(), x.view());
-  kernels::map_broadcast(deviation.view(), detail::SquaredDeviation{}, x.view(), centre.view());
+  kernels::map_broadcast(deviation.view(), kernels::SquaredDeviation{}, x.view(), centre.view());
   kernels::reduce(kernels::Sum{scale}, r.dims, y.view(), deviation.view());
   return record("var", y, {x}, [x = x.detach(), centre, scale, kept = r.kept](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    const Tensor<T, D> factor = dy.alias(kept) * static_cast<T>(2 * scale);
-    kernels::map_broadcast(grad[0].view(), detail::Deviation{}, x.view(), centre.view(), factor.view());
+    const Tensor<T, D> factor = dy.alias(kept) * static_cast<Master<T>>(2 * scale);
+    kernels::map_broadcast(grad[0].view(), kernels::Deviation{}, x.view(), centre.view(), factor.view());
   });
 }
 
@@ -191,7 +168,7 @@ template <class T, class D>
   if (p == 1) kernels::reduce(kernels::Norm1{}, r.dims, y.view(), x.view());
   else kernels::reduce(kernels::Norm2{}, r.dims, y.view(), x.view());
   return record("norm", y, {x}, [p, kept = r.kept, x = x.detach(), y = y.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    if (p == 1) return kernels::map_broadcast(grad[0].view(), detail::SignTimes{}, x.view(), dy.alias(kept).view());
+    if (p == 1) return kernels::map_broadcast(grad[0].view(), kernels::SignTimes{}, x.view(), dy.alias(kept).view());
     const Tensor<T, D> factor = masked_fill(dy / y, equal_to(y, 0), 0).alias(kept);
     kernels::map_broadcast(grad[0].view(), kernels::Multiply{}, x.view(), factor.view());
   });
@@ -204,12 +181,12 @@ template <class T, class D>
   const detail::Reduction r("logsumexp", x.shape(), dims, keepdim);
   const Tensor<T, D> largest(r.kept), powers(x.shape()), sums(r.kept);
   kernels::reduce(kernels::Largest{}, r.dims, largest.view(), x.view());
-  const Tensor<T, D> base = masked_fill(largest, equal_to(abs(largest), std::numeric_limits<T>::infinity()), 0);
-  kernels::map_broadcast(powers.view(), detail::ExpOfDifference{}, x.view(), base.view());
+  const Tensor<T, D> base = masked_fill(largest, equal_to(abs(largest), std::numeric_limits<Master<T>>::infinity()), 0);
+  kernels::map_broadcast(powers.view(), kernels::ExpOfDifference{}, x.view(), base.view());
   kernels::reduce(kernels::Sum{}, r.dims, sums.view(), powers.view());
   const Tensor<T, D> y = (log(sums) + base).alias(r.shape);
   return record("logsumexp", y, {x}, [kept = r.kept, x = x.detach(), y = y.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    kernels::map_broadcast(grad[0].view(), detail::ExpOfDifferenceTimes{}, x.view(), y.alias(kept).view(), dy.alias(kept).view());
+    kernels::map_broadcast(grad[0].view(), kernels::ExpOfDifferenceTimes{}, x.view(), y.alias(kept).view(), dy.alias(kept).view());
   });
 }
 
@@ -219,7 +196,7 @@ template <class T, class D>
   const detail::DimReduction r("prod", x.shape(), dim, keepdim);
   const Tensor<T, D> y(r.shape);
   kernels::reduce(kernels::Product{}, r.dims, y.view(), x.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("prod", y, {x}, [extents = r.extents, x = x.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       kernels::product_grad(extents, x.view(), dy.view(), grad[0].view());
     });
@@ -232,7 +209,7 @@ template <class T, class D>
   const auto extents = detail::DimReduction("cumsum", x.shape(), dim, true).extents;
   const Tensor<T, D> y(x.shape());
   kernels::cumsum(extents, x.view(), false, y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("cumsum", y, {x},
                   [extents](const Tensor<T, D>& dy, Gradients<T, D>& grad) { kernels::cumsum(extents, dy.view(), true, grad[0].view()); });
   else return y;

@@ -41,17 +41,22 @@ SEGNET_UNARY(round, Round)
 /// x limited to [low, high]; NaN stays. The gradient passes inside and at both bounds. Leave a bound infinite to have only one.
 /// @throws ValueError: low > high
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> clamp(const Tensor<T, D>& x, std::type_identity_t<T> low, std::type_identity_t<T> high) {
+[[nodiscard]] Tensor<T, D> clamp(const Tensor<T, D>& x, Master<T> low, Master<T> high) {
   if (low > high) throw ValueError("clamp", "low", concat("at most high = ", high), concat(low));
-  return detail::apply_unary("clamp", kernels::Clamp<T>{low, high}, x);
+  return detail::apply_unary("clamp", kernels::Clamp<Master<T>>{low, high}, x);
 }
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> clamp_min(const Tensor<T, D>& x, std::type_identity_t<T> low) {
-  return clamp(x, low, std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max());
+[[nodiscard]] Tensor<T, D> clamp_min(const Tensor<T, D>& x, Master<T> low) {
+  return clamp(
+      x, low,
+      std::numeric_limits<Master<T>>::has_infinity ? std::numeric_limits<Master<T>>::infinity() : std::numeric_limits<Master<T>>::max());
 }
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> clamp_max(const Tensor<T, D>& x, std::type_identity_t<T> high) {
-  return clamp(x, std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest(), high);
+[[nodiscard]] Tensor<T, D> clamp_max(const Tensor<T, D>& x, Master<T> high) {
+  return clamp(
+      x,
+      std::numeric_limits<Master<T>>::has_infinity ? -std::numeric_limits<Master<T>>::infinity() : std::numeric_limits<Master<T>>::lowest(),
+      high);
 }
 
 }  // namespace segnet
