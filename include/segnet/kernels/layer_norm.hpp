@@ -107,4 +107,12 @@ void layer_norm_backward(ConstView<T> dy, ConstView<T> x, index_t n, ConstView<T
   }
 }
 
+// The same on the GPU: cuda/layer_norm.cuh.
+template <class T>
+void layer_norm(ConstView<T, Cuda> x, index_t n, ConstView<Master<T>, Cuda> weight, ConstView<Master<T>, Cuda> bias, double eps,
+                View<Master<T>, Cuda> statistics, View<T, Cuda> y);
+template <class T>
+void layer_norm_backward(ConstView<T, Cuda> dy, ConstView<T, Cuda> x, index_t n, ConstView<Master<T>, Cuda> statistics,
+                         ConstView<Master<T>, Cuda> weight, View<T, Cuda> dx, View<Master<T>, Cuda> dweight, View<Master<T>, Cuda> dbias);
+
 }  // namespace segnet::kernels

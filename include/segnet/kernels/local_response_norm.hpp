@@ -102,4 +102,10 @@ void local_response_norm_backward(const ResponseNorm& norm, ConstView<T> dy, Con
   });
 }
 
+// The same on the GPU: cuda/local_response_norm.cuh.
+template <class T>
+void local_response_norm(const ResponseNorm& norm, ConstView<T, Cuda> x, index_t C, View<T, Cuda> y);
+template <class T>
+void local_response_norm_backward(const ResponseNorm& norm, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, index_t C, View<T, Cuda> dx);
+
 }  // namespace segnet::kernels

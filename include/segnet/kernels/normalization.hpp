@@ -144,8 +144,8 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
 
 namespace detail {
 template <class T>
-void put_norm_coefficients(double mean, double variance, double eps, ConstView<T> weight, ConstView<T> bias, index_t c, index_t C,
-                           T* rows) {
+SEGNET_HOST_DEVICE void put_norm_coefficients(double mean, double variance, double eps, const T* weight, const T* bias, index_t c,
+                                              index_t C, T* rows) {
   const T centre = static_cast<T>(mean);
   const double rest = static_cast<double>(centre) - mean, rstd = 1 / std::sqrt(variance + eps);
   const double factor = weight ? static_cast<double>(weight[c]) * rstd : rstd;
@@ -171,7 +171,7 @@ void norm_coefficients(const NormGeometry& g, View<const double> moments, index_
     for (index_t c = 0; c < size; ++c) square += squares[c] + (means[c] - mean) * (means[c] - mean) * static_cast<double>(g.P);
     const double variance = square / static_cast<double>(std::max<index_t>(g.P * size, 1));
     for (index_t c = c0; c < c0 + size; ++c)
-      detail::put_norm_coefficients(mean, variance, eps, weight, bias, c, C, coefficients.data + s * norm_rows * C);
+      detail::put_norm_coefficients(mean, variance, eps, weight.data, bias.data, c, C, coefficients.data + s * norm_rows * C);
   }
 }
 
@@ -180,7 +180,7 @@ template <class T>
 void norm_coefficients(ConstView<T> mean, ConstView<T> variance, ConstView<T> weight, ConstView<T> bias, double eps, View<T> coefficients) {
   const index_t C = mean.size();
   for (index_t c = 0; c < C; ++c)
-    detail::put_norm_coefficients(static_cast<double>(mean[c]), static_cast<double>(variance[c]), eps, weight, bias, c, C,
+    detail::put_norm_coefficients(static_cast<double>(mean[c]), static_cast<double>(variance[c]), eps, weight.data, bias.data, c, C,
                                   coefficients.data);
 }
 
@@ -340,5 +340,30 @@ void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstVi
     });
   });
 }
+
+// The same on the GPU: cuda/normalization.cuh. Coefficients are of the type that is computed with, float for bfloat16.
+template <class T>
+void channel_moments(const NormGeometry& g, ConstView<T, Cuda> x, View<double, Cuda> moments);
+template <class T>
+void norm_coefficients(const NormGeometry& g, View<const double, Cuda> moments, index_t groups, ConstView<T, Cuda> weight,
+                       ConstView<T, Cuda> bias, double eps, View<T, Cuda> coefficients);
+template <class T>
+void norm_coefficients(ConstView<T, Cuda> mean, ConstView<T, Cuda> variance, ConstView<T, Cuda> weight, ConstView<T, Cuda> bias, double eps,
+                       View<T, Cuda> coefficients);
+template <class T>
+void update_running_statistics(const NormGeometry& g, View<const double, Cuda> moments, double momentum, View<T, Cuda> running_mean,
+                               View<T, Cuda> running_var);
+template <class T>
+void normalize_channels(const NormGeometry& g, ConstView<T, Cuda> x, ConstView<Master<T>, Cuda> coefficients, bool relu, View<T, Cuda> y);
+template <class T>
+void channel_gradient_sums(const NormGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, ConstView<Master<T>, Cuda> coefficients,
+                           bool relu, View<double, Cuda> sums);
+template <class T>
+void norm_backward_coefficients(const NormGeometry& g, View<const double, Cuda> sums, ConstView<T, Cuda> coefficients, index_t groups,
+                                ConstView<T, Cuda> weight, View<T, Cuda> dweight, View<T, Cuda> dbias, View<T, Cuda> dx_coefficients);
+template <class T>
+void normalize_channels_backward(const NormGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x,
+                                 ConstView<Master<T>, Cuda> coefficients, ConstView<Master<T>, Cuda> dx_coefficients, bool relu,
+                                 View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

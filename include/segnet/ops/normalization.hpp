@@ -1,4 +1,6 @@
 // Normalisation layers as functions. Same conventions as torch.nn.functional: biased variance, eps inside the root.
+//
+// Of bfloat16 images, weight, bias, statistics and their gradients are float (`Master<T>`).
 #pragma once
 
 #include "segnet/autograd/backward.hpp"
@@ -17,8 +19,8 @@ void check_channels(const char* op, const char* argument, const Tensor<T, D>& t,
 }
 
 template <class T, class D>
-[[nodiscard]] kernels::NormGeometry norm_geometry(const char* op, const Tensor<T, D>& x, bool whole_batch, const Tensor<T, D>& weight,
-                                                  const Tensor<T, D>& bias) {
+[[nodiscard]] kernels::NormGeometry norm_geometry(const char* op, const Tensor<T, D>& x, bool whole_batch,
+                                                  const Tensor<Master<T>, D>& weight, const Tensor<Master<T>, D>& bias) {
   if (x.rank() < 2) throw ShapeError(op, "x", "[N, ..., C]", x.shape());
   const index_t C = x.dim(-1), N = x.dim(0);
   check_channels(op, "weight", weight, C);
@@ -28,21 +30,30 @@ template <class T, class D>
   return whole_batch ? kernels::NormGeometry{1, N * pixels, C} : kernels::NormGeometry{N, pixels, C};
 }
 
+/// Storage for the gradient of input i, a parameter of the type that T is computed with; undefined where it is not wanted.
+template <class T, class D>
+[[nodiscard]] Tensor<Master<T>, D> parameter_gradient(const Gradients<T, D>& grad, std::size_t i, const Shape& shape) {
+  return grad.wanted(i) ? Tensor<Master<T>, D>(shape) : Tensor<Master<T>, D>();
+}
+
 /// The common end of batch, group and instance norm: y from the coefficients, and both on the way back.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> normalize(const char* op, const kernels::NormGeometry& g, index_t groups, bool constant_statistics, bool relu,
-                                     const Tensor<T, D>& coefficients, const Tensor<T, D>& x, const Tensor<T, D>& weight,
-                                     const Tensor<T, D>& bias) {
+                                     const Tensor<Master<T>, D>& coefficients, const Tensor<T, D>& x, const Tensor<Master<T>, D>& weight,
+                                     const Tensor<Master<T>, D>& bias) {
   const Tensor<T, D> y(x.shape());
   kernels::normalize_channels(g, x.view(), coefficients.view(), relu, y.view());
   return record(op, y, {x, weight, bias}, [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    const auto wanted = [&](std::size_t i) { return grad.wanted(i) ? grad[i].view() : View<T, D>{}; };
-    const auto into_dx = grad.wanted(0) && !constant_statistics ? Tensor<T, D>({g.S, 3, g.C}) : Tensor<T, D>();
+    using M = Master<T>;
+    const auto into_dx = grad.wanted(0) && !constant_statistics ? Tensor<M, D>({g.S, 3, g.C}) : Tensor<M, D>();
     if (into_dx || grad.wanted(1) || grad.wanted(2)) {
       const Tensor<double, D> sums({g.S, 2, g.C});
+      const auto dweight = parameter_gradient(grad, 1, {g.C}), dbias = parameter_gradient(grad, 2, {g.C});
       kernels::channel_gradient_sums<T>(g, dy.view(), x.view(), coefficients.view(), relu, sums.view());
-      kernels::norm_backward_coefficients<T>(g, sums.view(), coefficients.view(), groups, weight.view(), wanted(1), wanted(2),
+      kernels::norm_backward_coefficients<M>(g, sums.view(), coefficients.view(), groups, weight.view(), dweight.view(), dbias.view(),
                                              into_dx.view());
+      grad.set_other(1, dweight);
+      grad.set_other(2, dbias);
     }
     if (grad.wanted(0))
       kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu, grad[0].view());
@@ -51,12 +62,13 @@ template <class T, class D>
 
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> batch_or_instance_norm(const char* op, bool whole_batch, bool relu, const Tensor<T, D>& x,
-                                                  const Tensor<T, D>& weight, const Tensor<T, D>& bias, const Tensor<T, D>& running_mean,
-                                                  const Tensor<T, D>& running_var, bool use_input_statistics, double momentum, double eps) {
+                                                  const Tensor<Master<T>, D>& weight, const Tensor<Master<T>, D>& bias,
+                                                  const Tensor<Master<T>, D>& running_mean, const Tensor<Master<T>, D>& running_var,
+                                                  bool use_input_statistics, double momentum, double eps) {
   auto g = norm_geometry(op, x, whole_batch || !use_input_statistics, weight, bias);
   check_channels(op, "running_mean", running_mean, g.C, !use_input_statistics);
   check_channels(op, "running_var", running_var, g.C, !use_input_statistics || running_mean);
-  const Tensor<T, D> coefficients({g.S, kernels::norm_rows, g.C});
+  const Tensor<Master<T>, D> coefficients({g.S, kernels::norm_rows, g.C});
   if (use_input_statistics) {
     if (g.P == 1) throw ShapeError(op, "x", "more than one value for each channel, to take their variance", x.shape());
     const Tensor<double, D> moments({g.S, 2, g.C});
@@ -85,8 +97,8 @@ template <class T, class D>
 /// Gradients to x, weight, bias. Sums in chunks, joined in double: same bits for any number of threads. An empty batch changes nothing.
 /// Passes over memory in training: 2 reads and a write forward, 4 reads and a write backward.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> batch_norm(const Tensor<T, D>& x, const Tensor<T, D>& weight, const Tensor<T, D>& bias,
-                                      const Tensor<T, D>& running_mean, const Tensor<T, D>& running_var, bool training,
+[[nodiscard]] Tensor<T, D> batch_norm(const Tensor<T, D>& x, const Tensor<Master<T>, D>& weight, const Tensor<Master<T>, D>& bias,
+                                      const Tensor<Master<T>, D>& running_mean, const Tensor<Master<T>, D>& running_var, bool training,
                                       double momentum = 0.1, double eps = 1e-5) {
   return detail::batch_or_instance_norm("batch_norm", true, false, x, weight, bias, running_mean, running_var, training, momentum, eps);
 }
@@ -94,8 +106,8 @@ template <class T, class D>
 /// relu(batch_norm(...)) in the passes of `batch_norm` alone: the sign is computed again from x on the way back. A ReLU of its own
 /// reads and writes two tensors each way, and keeps one.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> batch_norm_relu(const Tensor<T, D>& x, const Tensor<T, D>& weight, const Tensor<T, D>& bias,
-                                           const Tensor<T, D>& running_mean, const Tensor<T, D>& running_var, bool training,
+[[nodiscard]] Tensor<T, D> batch_norm_relu(const Tensor<T, D>& x, const Tensor<Master<T>, D>& weight, const Tensor<Master<T>, D>& bias,
+                                           const Tensor<Master<T>, D>& running_mean, const Tensor<Master<T>, D>& running_var, bool training,
                                            double momentum = 0.1, double eps = 1e-5) {
   return detail::batch_or_instance_norm("batch_norm_relu", true, true, x, weight, bias, running_mean, running_var, training, momentum, eps);
 }
@@ -105,9 +117,10 @@ template <class T, class D>
 /// @param x [N, ..., C]   @param weight, bias, running_mean, running_var [C] or undefined   @return [N, ..., C]
 /// @throws  ShapeError as batch_norm; one pixel to an image
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> instance_norm(const Tensor<T, D>& x, const Tensor<T, D>& weight = {}, const Tensor<T, D>& bias = {},
-                                         const Tensor<T, D>& running_mean = {}, const Tensor<T, D>& running_var = {},
-                                         bool use_input_statistics = true, double momentum = 0.1, double eps = 1e-5) {
+[[nodiscard]] Tensor<T, D> instance_norm(const Tensor<T, D>& x, const Tensor<Master<T>, D>& weight = {},
+                                         const Tensor<Master<T>, D>& bias = {}, const Tensor<Master<T>, D>& running_mean = {},
+                                         const Tensor<Master<T>, D>& running_var = {}, bool use_input_statistics = true,
+                                         double momentum = 0.1, double eps = 1e-5) {
   return detail::batch_or_instance_norm("instance_norm", false, false, x, weight, bias, running_mean, running_var, use_input_statistics,
                                         momentum, eps);
 }
@@ -118,12 +131,12 @@ template <class T, class D>
 /// @throws  ShapeError: rank, a length that is not C; ValueError: groups that do not divide C
 /// Gradients to x, weight, bias; determinism and passes as batch_norm.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> group_norm(const Tensor<T, D>& x, index_t groups, const Tensor<T, D>& weight = {}, const Tensor<T, D>& bias = {},
-                                      double eps = 1e-5) {
+[[nodiscard]] Tensor<T, D> group_norm(const Tensor<T, D>& x, index_t groups, const Tensor<Master<T>, D>& weight = {},
+                                      const Tensor<Master<T>, D>& bias = {}, double eps = 1e-5) {
   const auto g = detail::norm_geometry("group_norm", x, false, weight, bias);
   if (groups < 1 || g.C % groups) throw ValueError("group_norm", "groups", concat("a divisor of the ", g.C, " channels"), concat(groups));
   const Tensor<double, D> moments({g.S, 2, g.C});
-  const Tensor<T, D> coefficients({g.S, kernels::norm_rows, g.C});
+  const Tensor<Master<T>, D> coefficients({g.S, kernels::norm_rows, g.C});
   kernels::channel_moments<T>(g, x.view(), moments.view());
   kernels::norm_coefficients(g, moments.view(), groups, weight.view(), bias.view(), eps, coefficients.view());
   return detail::normalize("group_norm", g, groups, false, false, coefficients, x, weight, bias);
@@ -137,21 +150,26 @@ template <class T, class D>
 /// @throws  ShapeError: x does not end in normalized_shape; weight, bias of another shape
 /// Gradients to x, weight, bias: same bits for any number of threads. One pass over memory each way. Keeps x and two numbers a row.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> layer_norm(const Tensor<T, D>& x, const Shape& normalized_shape, const Tensor<T, D>& weight = {},
-                                      const Tensor<T, D>& bias = {}, double eps = 1e-5) {
+[[nodiscard]] Tensor<T, D> layer_norm(const Tensor<T, D>& x, const Shape& normalized_shape, const Tensor<Master<T>, D>& weight = {},
+                                      const Tensor<Master<T>, D>& bias = {}, double eps = 1e-5) {
   const int leading = x.rank() - normalized_shape.rank();
   if (normalized_shape.rank() < 1 || leading < 0 || Shape(x.shape().begin() + leading, x.shape().end()) != normalized_shape)
     throw ShapeError("layer_norm", "x", concat("a shape that ends in normalized_shape ", normalized_shape), x.shape());
   if (weight && weight.shape() != normalized_shape) throw ShapeError("layer_norm", "weight", concat(normalized_shape), weight.shape());
   if (bias && bias.shape() != normalized_shape) throw ShapeError("layer_norm", "bias", concat(normalized_shape), bias.shape());
   const index_t n = normalized_shape.numel(), rows = n ? x.numel() / n : 0;
-  const Tensor<T, D> y(x.shape()), statistics({rows, 2});
+  const Tensor<T, D> y(x.shape());
+  const Tensor<Master<T>, D> statistics({rows, 2});
   kernels::layer_norm(x.view(), n, weight.view(), bias.view(), eps, statistics.view(), y.view());
-  return record(
-      "layer_norm", y, {x, weight, bias}, [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-        const auto wanted = [&](std::size_t i) { return grad.wanted(i) ? grad[i].view() : View<T, D>{}; };
-        kernels::layer_norm_backward<T>(dy.view(), x.view(), n, statistics.view(), weight.view(), wanted(0), wanted(1), wanted(2));
-      });
+  return record("layer_norm", y, {x, weight, bias},
+                [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
+                  const auto dweight = detail::parameter_gradient(grad, 1, normalized_shape);
+                  const auto dbias = detail::parameter_gradient(grad, 2, normalized_shape);
+                  kernels::layer_norm_backward<T>(dy.view(), x.view(), n, statistics.view(), weight.view(),
+                                                  grad.wanted(0) ? grad[0].view() : View<T, D>{}, dweight.view(), dbias.view());
+                  grad.set_other(1, dweight);
+                  grad.set_other(2, dbias);
+                });
 }
 
 /// Local response normalisation across neighbouring channels (Krizhevsky et al., 2012, section 3.3; SegNet-Basic, arXiv:1511.00561):
