@@ -232,14 +232,16 @@ struct UnpoolRow {
   return true;
 }
 
-/// y[n, indices[n, h, w, c], c] = x[n, h, w, c], zero elsewhere; of several the last one wins. Each thread owns bands of output
-/// rows that fit its cache, and reads the input rows that point there, so the order never depends on the threads.
+/// y[n, indices[n, h, w, c], c] = x[n, h, w, c], zero elsewhere; of several the last one wins. Returns false, with y undefined, if an
+/// index lies outside of y. Each thread owns bands of output rows that fit its cache, and reads the input rows that point there, so
+/// the order never depends on the threads.
 template <class T>
-void max_unpool2d(ConstView<T> x, View<const std::int32_t> indices, const std::vector<UnpoolRow>& rows, View<T> y) {
+[[nodiscard]] bool max_unpool2d(ConstView<T> x, View<const std::int32_t> indices, View<T> y) {
+  std::vector<UnpoolRow> rows;
+  if (!unpool_rows(indices, {y.dim(1), y.dim(2)}, rows)) return false;
   const index_t N = x.dim(0), H = x.dim(1), row_size = x.dim(2) * x.dim(3), C = x.dim(3), OH = y.dim(1), OW = y.dim(2);
   const index_t band = std::max<index_t>(8, (index_t{1} << 15) / std::max<index_t>(OW * C, 1)), bands = (OH + band - 1) / band;
-  if (y.size() == 0) return;
-  parallel_chunks(N * bands, [&](index_t chunk) {
+  parallel_chunks(y.size() ? N * bands : 0, [&](index_t chunk) {
     const index_t n = chunk / bands, begin = chunk % bands * band, end = std::min(OH, begin + band);
     T* plane = y.data + n * OH * OW * C;
     std::memset(plane + begin * OW * C, 0, static_cast<std::size_t>((end - begin) * OW * C) * sizeof(T));
@@ -257,6 +259,7 @@ void max_unpool2d(ConstView<T> x, View<const std::int32_t> indices, const std::v
         }
     }
   });
+  return true;
 }
 
 /// The transpose of `max_unpool2d`: dx[n, h, w, c] = dy[n, indices[n, h, w, c], c].
@@ -270,5 +273,19 @@ void max_unpool2d_backward(ConstView<T> dy, View<const std::int32_t> indices, Vi
     }
   });
 }
+
+// The same on the GPU: cuda/pooling.cuh.
+template <class T>
+void max_pool2d(const PoolGeometry& g, ConstView<T, Cuda> x, View<T, Cuda> y, View<std::int32_t, Cuda> indices);
+template <class T>
+void max_pool2d_backward(const PoolGeometry& g, ConstView<T, Cuda> dy, View<const std::int32_t, Cuda> indices, View<T, Cuda> dx);
+template <class T>
+void avg_pool2d(const PoolGeometry& g, PoolDivisor divisor, ConstView<T, Cuda> x, View<T, Cuda> y);
+template <class T>
+void avg_pool2d_backward(const PoolGeometry& g, PoolDivisor divisor, ConstView<T, Cuda> dy, View<T, Cuda> dx);
+template <class T>
+[[nodiscard]] bool max_unpool2d(ConstView<T, Cuda> x, View<const std::int32_t, Cuda> indices, View<T, Cuda> y);
+template <class T>
+void max_unpool2d_backward(ConstView<T, Cuda> dy, View<const std::int32_t, Cuda> indices, View<T, Cuda> dx);
 
 }  // namespace segnet::kernels

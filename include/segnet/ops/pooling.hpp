@@ -110,12 +110,9 @@ template <class T, class D>
                      indices.shape());
   if (output_size.h < 1 || output_size.w < 1 || output_size.h * output_size.w > INT32_MAX)
     throw ValueError("max_unpool2d", "output_size", "at least 1x1 and fewer than 2^31 pixels", to_string(output_size));
-  std::vector<kernels::UnpoolRow> rows;
-  const View<const std::int32_t, D> places = indices.view();
-  if (!kernels::unpool_rows(places, output_size, rows))
-    throw ValueError("max_unpool2d", "indices", concat("positions in a plane of ", output_size), "one outside of it");
   const Tensor<T, D> y({x.dim(0), output_size.h, output_size.w, x.dim(3)});
-  kernels::max_unpool2d(x.view(), places, rows, y.view());
+  if (!kernels::max_unpool2d(x.view(), indices.view(), y.view()))
+    throw ValueError("max_unpool2d", "indices", concat("positions in a plane of ", output_size), "one outside of it");
   return record("max_unpool2d", y, {x}, [indices](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     kernels::max_unpool2d_backward(dy.view(), indices.view(), grad[0].view());
   });
