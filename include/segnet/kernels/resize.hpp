@@ -173,5 +173,21 @@ void resample(const ResizeMatrix<T>& rows, const ResizeMatrix<T>& columns, Const
   });
 }
 
+/// y = x resized along both axes.
+template <class T>
+void resample(const ResizeAxis& h, const ResizeAxis& w, ConstView<T> x, View<T> y) {
+  resample(resize_matrix<T>(h), resize_matrix<T>(w), x, y);
+}
+/// The transpose: dx from dy.
+template <class T>
+void resample_backward(const ResizeAxis& h, const ResizeAxis& w, ConstView<T> dy, View<T> dx) {
+  resample(transposed(resize_matrix<T>(h), h.in), transposed(resize_matrix<T>(w), w.in), dy, dx);
+}
+// The same on the GPU: cuda/resize.cuh.
+template <class T>
+void resample(const ResizeAxis& h, const ResizeAxis& w, ConstView<T, Cuda> x, View<T, Cuda> y);
+template <class T>
+void resample_backward(const ResizeAxis& h, const ResizeAxis& w, ConstView<T, Cuda> dy, View<T, Cuda> dx);
+
 }  // namespace kernels
 }  // namespace segnet

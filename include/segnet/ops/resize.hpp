@@ -61,13 +61,11 @@ template <class T, class D>
   const auto w = detail::resize_axis(x.shape(), W, options.size.w, options.scale_factor.w, options);
   const auto h = image ? detail::resize_axis(x.shape(), H, options.size.h, options.scale_factor.h, options)
                        : kernels::ResizeAxis{1, 1, 1, InterpolateMode::nearest};
-  const auto rows = kernels::resize_matrix<T>(h), columns = kernels::resize_matrix<T>(w);
   const View<T, D> input{x.data(), {N, H, W, C}};
   const Tensor<T, D> y(image ? Shape{N, h.out, w.out, C} : Shape{N, w.out, C});
-  kernels::resample(rows, columns, input, View<T, D>{y.data(), {N, h.out, w.out, C}});
+  kernels::resample(h, w, input, View<T, D>{y.data(), {N, h.out, w.out, C}});
   return record("interpolate", y, {x}, [=](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-    kernels::resample(kernels::transposed(rows, H), kernels::transposed(columns, W), View<T, D>{dy.data(), {N, h.out, w.out, C}},
-                      View<T, D>{grad[0].data(), {N, H, W, C}});
+    kernels::resample_backward(h, w, View<T, D>{dy.data(), {N, h.out, w.out, C}}, View<T, D>{grad[0].data(), {N, H, W, C}});
   });
 }
 
