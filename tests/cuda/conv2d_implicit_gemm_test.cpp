@@ -1,0 +1,154 @@
+// Convolutions on tensor cores against the CPU's. Integers: every sum is exact in every precision, so results are equal up to the one
+// rounding at the end.
+#include "segnet/cuda/conv2d_implicit_gemm.cuh"
+
+#include "ops/conv_cases.hpp"
+#include "same_on_gpu.hpp"
+
+using namespace segnet;
+using namespace segnet::testing;
+using cuda::Precision, kernels::ConvGeometry;
+
+namespace {
+
+bool tensor_cores() { return gpu() && cuda::device_info().compute_capability >= 80; }
+
+/// What the CPU makes of one case.
+struct Expected {
+  Tensor<float> x, w, b, c, dy;  // b: bias of y, c: of dx
+  Tensor<float> y, dx, dw;
+
+  Expected(const ConvGeometry& g, bool bias)
+      : x(integers<float>(g.x_shape(), -2, 2)),
+        w(integers<float>(g.w_shape(), -2, 2)),
+        b(bias ? integers<float>({g.O}, -5, 5) : Tensor<float>{}),
+        c(bias ? integers<float>({g.C}, -5, 5) : Tensor<float>{}),
+        dy(integers<float>(g.y_shape(), -2, 2)),
+        y(g.y_shape()),
+        dx(g.x_shape()),
+        dw(g.w_shape()) {
+    kernels::conv2d<float>(g, x.view(), w.view(), b.view(), y.view());
+    kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), c.view(), dx.view());
+    kernels::conv2d_grad_weight<float>(g, dy.view(), x.view(), dw.view());
+  }
+};
+
+/// A tensor on the GPU `offset` elements behind the beginning of its memory.
+template <class T>
+struct Shifted {
+  Tensor<T, Cuda> all;
+  Shape shape;
+  index_t offset;
+
+  Shifted(const Shape& s, index_t by) : all({s.numel() + by}), shape(s), offset(by) {}
+  Shifted(const Tensor<float>& t, index_t by) : shape(t ? t.shape() : Shape{0}), offset(by) {
+    if (!t) return;
+    Tensor<T> padded({t.numel() + by});
+    for (index_t i = 0; i < padded.numel(); ++i) padded.data()[i] = static_cast<T>(i < by ? 0.0f : t.data()[i - by]);
+    all = padded.template to<Cuda>();
+  }
+  T* data() const { return all ? all.data() + offset : nullptr; }
+  /// As floats, on the CPU.
+  Tensor<float> result() const {
+    const Tensor<T> host = all.template to<Cpu>();
+    Tensor<float> t(shape);
+    for (index_t i = 0; i < t.numel(); ++i) t.data()[i] = static_cast<float>(host.data()[i + offset]);
+    return t;
+  }
+};
+
+template <class T>
+Tensor<float> rounded(const Tensor<float>& t) {
+  return cast<float>(cast<T>(t));
+}
+
+/// All passes, twice: they equal the CPU's and each other. Fresh memory holds NaN.
+template <class T>
+void check_passes(const ConvGeometry& g, const Expected& e, Precision precision, index_t offset = 0) {
+  INFO("bytes ", sizeof(T), ", precision ", static_cast<int>(precision), ", offset ", offset);
+  for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight})
+    REQUIRE(cuda::implicit_gemm_takes<T>(g, pass));
+  poison_fresh_memory<Cuda>(true);
+  const Shifted<T> x(e.x, offset), w(e.w, offset), b(e.b, offset), c(e.c, offset), dy(e.dy, offset);
+  for (int run = 0; run < 2; ++run) {
+    const Shifted<T> y(g.y_shape(), offset), dx(g.x_shape(), offset), dw(g.w_shape(), offset);
+    cuda::implicit_gemm_forward<T>(g, x.data(), w.data(), b.data(), y.data(), precision);
+    CHECK(equal(y.result(), rounded<T>(e.y)));
+    cuda::implicit_gemm_grad_input<T>(g, dy.data(), w.data(), c.data(), dx.data(), precision);
+    CHECK(equal(dx.result(), rounded<T>(e.dx)));
+    cuda::implicit_gemm_grad_weight<T>(g, dy.data(), x.data(), dw.data(), precision);
+    CHECK(equal(dw.result(), rounded<T>(e.dw)));
+  }
+  poison_fresh_memory<Cuda>(false);
+}
+
+void check_all(const ConvCase& c, bool bias, index_t offset = 0) {
+  INFO(describe(c));
+  const Expected e(c.geometry, bias);
+  check_passes<float>(c.geometry, e, Precision::full, offset);
+  check_passes<float>(c.geometry, e, Precision::tf32, offset);
+  check_passes<bfloat16>(c.geometry, e, Precision::full, offset);
+}
+
+}  // namespace
+
+TEST_CASE("implicit_gemm on the GPU: random convolutions, forward and both gradients") {
+  if (!tensor_cores()) return;
+  for (int i = 0; i < 60; ++i) check_all(random_conv_case(), i % 2 == 0, i % 3 == 0);
+}
+
+TEST_CASE("implicit_gemm on the GPU: several tiles of every size, and edges in all of them") {
+  if (!tensor_cores()) return;
+  for (const ConvCase& c : large_conv_cases()) check_all(c, true);
+  check_all(conv_case({4, 60, 90, 32}, {136, 3, 3, 32}, {.padding = 1}), true);                    // 128 x 128, inner steps over two taps
+  check_all(conv_case({2, 50, 60, 72}, {64, 3, 3, 72}, {.padding = 1}), true);                     // 128 x 64, steps that straddle taps
+  check_all(conv_case({1, 16, 17, 256}, {192, 3, 3, 256}, {.padding = 2, .dilation = 2}), false);  // few pixels, long sums
+  check_all(conv_case({2, 65, 70, 64}, {12, 1, 1, 64}, {}), true);                                 // a classifier
+  check_all(conv_case({3, 64, 62, 3}, {64, 3, 3, 3}, {.padding = 1}), true);                       // a stem
+}
+
+TEST_CASE("implicit_gemm on the GPU: phases of transposed convolutions") {
+  if (!tensor_cores()) return;
+  check_all(conv_case({2, 32, 48, 32}, {64, 2, 2, 32}, {.stride = 2}), true);
+  check_all(conv_case({1, 31, 23, 16}, {24, 1, 1, 16}, {.stride = 2}), true);                  // three phases without a tap
+  check_all(conv_case({1, 40, 41, 8}, {8, 4, 4, 8}, {.stride = {6, 5}, .padding = 1}), true);  // more than fit one launch
+  check_all(conv_case({1, 33, 34, 16}, {16, 5, 5, 16}, {.stride = {4, 6}, .padding = 4, .dilation = {2, 4}}), true);  // every second tap
+}
+
+TEST_CASE("implicit_gemm on the GPU: an empty batch") {
+  if (!tensor_cores()) return;
+  check_all(conv_case({0, 9, 8, 16}, {24, 3, 3, 16}, {.padding = 1}), true);
+}
+
+TEST_CASE("implicit_gemm on the GPU: how far from exact sums") {
+  if (!tensor_cores()) return;
+  const ConvCase c = conv_case({2, 40, 40, 96}, {64, 3, 3, 96}, {.padding = 1});
+  const ConvGeometry& g = c.geometry;
+  const auto x = normal<float>(c.x), w = normal<float>(c.w), dy = normal<float>(g.y_shape());
+  const auto check = [&]<class T>(T, Precision precision, double tolerance) {
+    INFO("bytes ", sizeof(T), ", precision ", static_cast<int>(precision));
+    const auto exact = [](const Tensor<float>& t) { return cast<double>(rounded<T>(t)); };
+    Tensor<double> y(g.y_shape()), dx(g.x_shape()), dw(g.w_shape());
+    kernels::conv2d<double>(g, exact(x).view(), exact(w).view(), View<const double>{}, y.view());
+    kernels::conv2d_grad_input<double>(g, exact(dy).view(), exact(w).view(), View<const double>{}, dx.view());
+    kernels::conv2d_grad_weight<double>(g, exact(dy).view(), exact(x).view(), dw.view());
+    const Shifted<T> gx(x, 0), gw(w, 0), gdy(dy, 0), gy(g.y_shape(), 0), gdx(c.x, 0), gdw(c.w, 0);
+    cuda::implicit_gemm_forward<T>(g, gx.data(), gw.data(), nullptr, gy.data(), precision);
+    cuda::implicit_gemm_grad_input<T>(g, gdy.data(), gw.data(), nullptr, gdx.data(), precision);
+    cuda::implicit_gemm_grad_weight<T>(g, gdy.data(), gx.data(), gdw.data(), precision);
+    CHECK(relative_difference(gy.result(), y) <= tolerance);
+    CHECK(relative_difference(gdx.result(), dx) <= tolerance);
+    CHECK(relative_difference(gdw.result(), dw) <= tolerance);
+  };
+  check(float{}, Precision::full, 1e-5);
+  check(float{}, Precision::tf32, 2e-3);
+  check(bfloat16{}, Precision::full, 4e-3);  // the result's own rounding, half of 2^-7
+}
+
+TEST_CASE("implicit_gemm on the GPU: what has no tensor cores, or too many pixels, is refused") {
+  if (!gpu()) return;
+  const ConvGeometry good = conv_case({2, 9, 8, 16}, {24, 3, 3, 16}, {}).geometry;
+  CHECK(cuda::implicit_gemm_takes<float>(good, ConvPass::forward) == (cuda::device_info().compute_capability >= 80));
+  const ConvGeometry large = conv_case({1 << 15, 256, 256, 1}, {1, 1, 1, 1}, {}).geometry;
+  CHECK_FALSE(cuda::implicit_gemm_takes<float>(large, ConvPass::forward));
+}
