@@ -198,7 +198,9 @@ void copy_box(const StridedBox& box, const void* from, void* to, int bytes) {
 
 }  // namespace cuda
 
-#define SEGNET_INSTANTIATE(T) template void kernels::copy_strided(StridedBox, View<const T, Cuda>, View<T, Cuda>);
+#define SEGNET_INSTANTIATE(T)                                                          \
+  template void kernels::copy_strided(StridedBox, View<const T, Cuda>, View<T, Cuda>); \
+  template void detail::swap_inner(View<const T, Cuda>, View<T, Cuda>, index_t, index_t, index_t);
 SEGNET_INSTANTIATE(float)
 SEGNET_INSTANTIATE(double)
 SEGNET_INSTANTIATE(bfloat16)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "launch.cuh"
+#include "segnet/core/layout.hpp"
 #include "segnet/kernels/strided.hpp"
 
 namespace segnet {
@@ -43,5 +44,16 @@ void copy_strided(StridedBox box, ConstView<T, Cuda> x, View<T, Cuda> y) {
   cuda::copy_box(box, x.data, y.data, static_cast<int>(sizeof(T)));
 }
 }  // namespace kernels
+
+namespace detail {
+template <class T>
+void swap_inner(ConstView<T, Cuda> src, View<T, Cuda> dst, index_t outer, index_t a, index_t b) {
+  kernels::StridedBox box;
+  box.push_back(outer, a * b, a * b);
+  box.push_back(b, 1, a);
+  box.push_back(a, b, 1);
+  kernels::copy_strided(box, src, dst);
+}
+}  // namespace detail
 
 }  // namespace segnet

@@ -24,7 +24,11 @@ struct Occurrences {
   }
 };
 
+// Lists of indices (`const index_t*`) lie in the host's memory for either device. The GPU's kernels are in cuda/indexing.cuh.
+
 /// y[o, k, :] = x[o, index[k], :] for x [outer, n, inner], y [outer, count, inner]; every index lies in [0, n).
+template <class T>
+void index_select(ConstView<T, Cuda> x, const index_t* index, index_t outer, index_t n, index_t count, index_t inner, View<T, Cuda> y);
 template <class T>
 void index_select(ConstView<T, Cpu> x, const index_t* index, index_t outer, index_t n, index_t count, index_t inner, View<T, Cpu> y) {
   parallel_for(outer * count, std::max<index_t>(1, 32768 / std::max<index_t>(inner, 1)), [&](index_t begin, index_t end) {
@@ -40,6 +44,9 @@ void index_select(ConstView<T, Cpu> x, const index_t* index, index_t outer, inde
 
 /// y[o, v, :] = base[o, v, :] + alpha * sum of x[o, k, :] over the k with index[k] = v, in rising order of k; a null base is zero.
 /// x [outer, count, inner], y [outer, n, inner].
+template <class T>
+void index_add(ConstView<T, Cuda> base, ConstView<T, Cuda> x, const index_t* index, index_t outer, index_t n, index_t count, index_t inner,
+               T alpha, View<T, Cuda> y);
 template <class T>
 void index_add(ConstView<T, Cpu> base, ConstView<T, Cpu> x, const index_t* index, index_t outer, index_t n, index_t count, index_t inner,
                T alpha, View<T, Cpu> y) {
@@ -77,7 +84,7 @@ struct IndexLines {
       if (i != d) count *= index[i];
   }
   /// Where line number `line` begins, in index and in x.
-  void begin(index_t line, index_t& at, index_t& x_at) const {
+  SEGNET_HOST_DEVICE void begin(index_t line, index_t& at, index_t& x_at) const {
     at = x_at = 0;
     for (int i = rank; i-- > 0;) {
       if (i == d) continue;
@@ -89,6 +96,8 @@ struct IndexLines {
 };
 
 /// y[i][k][j] = x[i][index[i][k][j]][j] along dimension d, for every element of index.
+template <class T>
+void gather(ConstView<T, Cuda> x, ConstView<index_t, Cuda> index, int d, View<T, Cuda> y);
 template <class T>
 void gather(ConstView<T, Cpu> x, ConstView<index_t, Cpu> index, int d, View<T, Cpu> y) {
   if (index.size() == 0) return;
@@ -104,6 +113,8 @@ void gather(ConstView<T, Cpu> x, ConstView<index_t, Cpu> index, int d, View<T, C
 
 /// y[i][index[i][k][j]][j] += src[i][k][j] along dimension d, in rising order of k. src may be larger than index.
 template <class T>
+void scatter_add(ConstView<T, Cuda> src, ConstView<index_t, Cuda> index, int d, View<T, Cuda> y);
+template <class T>
 void scatter_add(ConstView<T, Cpu> src, ConstView<index_t, Cpu> index, int d, View<T, Cpu> y) {
   if (index.size() == 0) return;
   const IndexLines lines(index.shape, y.shape, d), sources(index.shape, src.shape, d);
@@ -117,7 +128,20 @@ void scatter_add(ConstView<T, Cpu> src, ConstView<index_t, Cpu> index, int d, Vi
   });
 }
 
+/// The position of the first index outside [low, high), or -1.
+inline index_t first_outside(ConstView<index_t, Cpu> index, index_t low, index_t high) {
+  for (index_t i = 0; i < index.size(); ++i)
+    if (index[i] < low || index[i] >= high) return i;
+  return -1;
+}
+index_t first_outside(ConstView<index_t, Cuda> index, index_t low, index_t high);
+
+/// y = index, with n added to what is negative.
+void wrap_indices(ConstView<index_t, Cuda> index, index_t n, View<index_t, Cuda> y);
+
 /// y[i, c] = (index[i] == c), c < classes
+template <class T>
+void one_hot(ConstView<index_t, Cuda> index, index_t classes, View<T, Cuda> y);
 template <class T>
 void one_hot(ConstView<index_t, Cpu> index, index_t classes, View<T, Cpu> y) {
   parallel_for(index.size(), std::max<index_t>(1, 32768 / std::max<index_t>(classes, 1)), [&](index_t begin, index_t end) {
@@ -128,6 +152,8 @@ void one_hot(ConstView<index_t, Cpu> index, index_t classes, View<T, Cpu> y) {
 
 /// How many elements hold.
 inline index_t count(ConstView<bool, Cpu> mask) { return std::count(mask.data, mask.data + mask.size(), true); }
+
+index_t count(ConstView<bool, Cuda> mask);
 
 /// The positions of the elements that hold, in row-major order: y [count(mask), rank].
 inline void nonzero(ConstView<bool, Cpu> mask, View<index_t, Cpu> y) {
@@ -141,10 +167,13 @@ inline void nonzero(ConstView<bool, Cpu> mask, View<index_t, Cpu> y) {
   }
 }
 
+void nonzero(ConstView<bool, Cuda> mask, View<index_t, Cuda> y);
+
 /// mask[i, j] = j - i >= k: the upper triangle from diagonal k on, of [H, W].
 inline void triangle(index_t k, View<bool, Cpu> mask) {
   const index_t W = mask.dim(1);
   for (index_t p = 0; p < mask.size(); ++p) mask[p] = p % W - p / W >= k;
 }
+void triangle(index_t k, View<bool, Cuda> mask);
 
 }  // namespace segnet::kernels

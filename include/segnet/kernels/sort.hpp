@@ -11,6 +11,9 @@ namespace segnet::kernels {
 /// The first k elements of each line of x in order, and their places: values, indices [outer, k, inner] of x [outer, reduced, inner].
 /// Stable: equal elements stay in order. NaN counts as larger than every number.
 template <class T>
+void sort(const ReducedExtents& e, View<T, Cuda> x, index_t k, bool descending, View<T, Cuda> values,
+          View<index_t, Cuda> indices);  // cuda/sort.cuh
+template <class T>
 void sort(const ReducedExtents& e, View<T, Cpu> x, index_t k, bool descending, View<T, Cpu> values, View<index_t, Cpu> indices) {
   const index_t n = e.reduced, inner = e.inner;
   const auto less = [](T a, T b) { return a < b || (a == a && b != b); };

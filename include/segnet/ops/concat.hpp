@@ -37,7 +37,7 @@ template <class T, class D>
     kernels::copy_strided(detail::reversed(parts.back().box), x.view(), y.view());
     start[at] += x.dim(at);
   }
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("concat", y, tensors, [parts = std::move(parts)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       for (std::size_t i = 0; i < parts.size(); ++i) {
         if (!grad.wanted(i)) continue;

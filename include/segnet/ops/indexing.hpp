@@ -30,18 +30,22 @@ template <class T, class D>
   shape[d] = count;
   const Tensor<T, D> y(shape);
   kernels::index_select(x.view(), index.data(), around.outer, n, count, around.inner, y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record(name, y, {x}, [around, n, count, index = std::move(index)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       kernels::index_add({}, dy.view(), index.data(), around.outer, n, count, around.inner, T(1), grad[0].view());
     });
   else return y;
 }
 
-/// The elements of `index` in row-major order, each checked and counted from the end when negative.
-[[nodiscard]] inline std::vector<index_t> checked_indices(const char* op, const Tensor<index_t, Cpu>& index, index_t n) {
+[[noreturn]] inline void index_outside(const char* op, index_t i, index_t n) {
+  throw ValueError(op, "index", concat("indices in [", -n, ", ", n, ")"), concat(i));
+}
+/// The elements of `index` in row-major order, on the host, each checked and counted from the end when negative.
+template <class D>
+[[nodiscard]] std::vector<index_t> checked_indices(const char* op, const Tensor<index_t, D>& index, index_t n) {
   std::vector<index_t> list = index.to_vector();
   for (index_t& i : list) {
-    if (i < -n || i >= n) throw ValueError(op, "index", concat("indices in [", -n, ", ", n, ")"), concat(i));
+    if (i < -n || i >= n) index_outside(op, i, n);
     if (i < 0) i += n;
   }
   return list;
@@ -81,7 +85,7 @@ template <class T, class D>
   const index_t n = x.dim(d), count = index.dim(0);
   const Tensor<T, D> y(x.shape());
   kernels::index_add(x.view(), src.view(), list.data(), around.outer, n, count, around.inner, alpha, y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("index_add", y, {x, src}, [=](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       grad.set(0, dy);
       if (!grad.wanted(1)) return;
@@ -98,7 +102,14 @@ template <class T, class D>
   bool fits = index.rank() == x.rank();
   for (int i = 0; fits && i < x.rank(); ++i) fits = i == d || index.dim(i) <= x.dim(i);
   if (!fits) throw ShapeError(op, "index", concat("at most the sizes of x ", x.shape(), ", except in dimension ", d), index.shape());
-  return Tensor<index_t, D>(index.shape(), checked_indices(op, index, x.dim(d)));
+  if constexpr (std::is_same_v<D, Cpu>) return Tensor<index_t, D>(index.shape(), checked_indices(op, index, x.dim(d)));
+  else {  // as many indices as elements may be: they stay where they are
+    const index_t n = x.dim(d), bad = kernels::first_outside(index.view(), -n, n);
+    if (bad >= 0) index_outside(op, index.alias({1}, bad).item(), n);
+    const Tensor<index_t, D> checked(index.shape());
+    kernels::wrap_indices(index.view(), n, checked.view());
+    return checked;
+  }
 }
 }  // namespace detail
 
@@ -114,7 +125,7 @@ template <class T, class D>
   const Tensor<index_t, D> checked = detail::checked_lines("gather", x, d, index);
   const Tensor<T, D> y(index.shape());
   kernels::gather(x.view(), checked.view(), d, y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("gather", y, {x}, [d, checked, from = x.shape()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       const Tensor<T, D> dx = zeros<T, D>(from);
       kernels::scatter_add(dy.view(), checked.view(), d, dx.view());
@@ -139,7 +150,7 @@ template <class T, class D>
   if (!fits) throw ShapeError("scatter_add", "src", concat("at least the sizes of index ", index.shape()), src.shape());
   const Tensor<T, D> y = x.clone();
   kernels::scatter_add(src.view(), checked.view(), d, y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("scatter_add", y, {x, src}, [d, checked, from = src.shape()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       grad.set(0, dy);
       if (!grad.wanted(1)) return;
@@ -195,9 +206,8 @@ template <class T = index_t, class D>
 [[nodiscard]] Tensor<T, D> one_hot(const Tensor<index_t, D>& index, index_t classes) {
   Shape shape = index.shape();
   shape.push_back(classes);
-  for (index_t i = 0; i < index.numel(); ++i)
-    if (const index_t c = index.data()[i]; c < 0 || c >= classes)
-      throw ValueError("one_hot", "index", concat("classes in [0, ", classes, ")"), concat(c));
+  if (const index_t bad = kernels::first_outside(index.view(), 0, classes); bad >= 0)
+    throw ValueError("one_hot", "index", concat("classes in [0, ", classes, ")"), concat(index.alias({1}, bad).item()));
   const Tensor<T, D> y(shape);
   kernels::one_hot(index.view(), classes, y.view());
   return y;

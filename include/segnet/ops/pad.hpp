@@ -44,7 +44,7 @@ template <class T, class D>
   }
   const Tensor<T, D> y = full<T, D>(shape, value);
   kernels::copy_strided(box, x.view(), y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("pad", y, {x}, [from_shape = x.shape(), box = reversed(box)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       const Tensor<T, D> dx = zeros<T, D>(from_shape);
       kernels::copy_strided(box, dy.view(), dx.view());

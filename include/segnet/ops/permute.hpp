@@ -37,7 +37,7 @@ template <class T, class D>
     place = static_cast<int>(d);
   }
   const Tensor<T, D> y = detail::permuted(x, order);
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("permute", y, {x},
                   [inverse](const Tensor<T, D>& dy, Gradients<T, D>& grad) { grad.set(0, detail::permuted(dy, inverse)); });
   else return y;

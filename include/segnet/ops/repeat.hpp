@@ -22,7 +22,7 @@ template <class T, class D>
   for (int d = 0; d < shape.rank(); ++d) box.push_back(shape[d], d < added || x.dim(d - added) == 1 ? 0 : from[d - added], to[d]);
   const Tensor<T, D> y(shape);
   kernels::copy_strided(box, x.view(), y.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("expand", y, {x},
                   [from_shape = x.shape()](const Tensor<T, D>& dy, Gradients<T, D>& grad) { grad.set(0, sum_to(dy, from_shape)); });
   else return y;

@@ -13,7 +13,7 @@ template <class T, class D>
 [[nodiscard]] Tensor<T, D> reshape(const Tensor<T, D>& x, const Shape& shape) {
   if (shape.numel() != x.numel()) throw ShapeError("reshape", "shape", concat("the ", x.numel(), " elements of ", x.shape()), shape);
   const Tensor<T, D> y = x.alias(shape);
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record("reshape", y, {x}, [from = x.shape()](const Tensor<T, D>& dy, Gradients<T, D>& grad) { grad.set(0, dy.alias(from)); });
   else return y;
 }

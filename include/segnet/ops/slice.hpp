@@ -54,7 +54,7 @@ template <class T, class D>
     y = Tensor<T, D>(part.shape);
     kernels::copy_strided(part.box, x.view(), y.view());
   }
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     return record(name, y, {x}, [from = x.shape(), box = reversed(part.box)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       const Tensor<T, D> dx = zeros<T, D>(from);
       kernels::copy_strided(box, dy.view(), dx.view());

@@ -17,7 +17,7 @@ template <class T, class D>
   const Tensor<T, D> values(shape);
   const Tensor<index_t, D> indices(shape);
   kernels::sort({around.outer, x.dim(d), around.inner}, x.view(), k, descending, values.view(), indices.view());
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (is_real<T>)
     record(name, values, {x}, [d, indices, from = x.shape()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       const Tensor<T, D> dx = zeros<T, D>(from);
       kernels::scatter_add(dy.view(), indices.view(), d, dx.view());

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "segnet/autograd/graph.hpp"
-#include "segnet/kernels/conv2d_im2col_gemm.hpp"
+#include "segnet/kernels/unfold.hpp"
 
 namespace segnet {
 
@@ -19,17 +19,6 @@ namespace detail {
   if (image.rank() != 4) throw ShapeError(op, "x", "[N, H, W, C]", image);
   return kernels::conv2d_geometry(op, image, {1, kernel.h, kernel.w, image[3]}, {0}, {o.stride, o.padding, o.dilation, 1, {}});
 }
-template <class T>
-void unfold_images(const kernels::ConvGeometry& g, ConstView<T, Cpu> x, View<T, Cpu> y) {
-  for (index_t n = 0; n < g.N; ++n)
-    kernels::im2col_gemm::for_each_index(kernels::Im2col<T>{x.data + n * g.H * g.W * g.C, y.data + n * g.OH * g.OW * g.taps() * g.C, g});
-}
-template <class T>
-void fold_images(const kernels::ConvGeometry& g, ConstView<T, Cpu> y, View<T, Cpu> x) {
-  for (index_t n = 0; n < g.N; ++n)
-    kernels::im2col_gemm::for_each_index(
-        kernels::Col2im<T>{y.data + n * g.OH * g.OW * g.taps() * g.C, nullptr, x.data + n * g.H * g.W * g.C, g});
-}
 }  // namespace detail
 
 /// Every patch that a kernel sees, as a row: y[n, oh OW + ow, (ki kw + kj) C + c] = x[n, oh stride.h - padding.h + ki dilation.h,
@@ -43,9 +32,8 @@ template <class T, class D>
 [[nodiscard]] Tensor<T, D> unfold(const Tensor<T, D>& x, Extent2 kernel, const UnfoldOptions& options = {}) {
   const kernels::ConvGeometry g = detail::unfold_geometry("unfold", x.shape(), kernel, options);
   const Tensor<T, D> y(Shape{g.N, g.OH * g.OW, g.taps() * g.C});
-  detail::unfold_images(g, x.view(), y.view());
-  return record("unfold", y, {x},
-                [g](const Tensor<T, D>& dy, Gradients<T, D>& grad) { detail::fold_images(g, dy.view(), grad[0].view()); });
+  kernels::unfold(g, x.view(), y.view());
+  return record("unfold", y, {x}, [g](const Tensor<T, D>& dy, Gradients<T, D>& grad) { kernels::fold(g, dy.view(), grad[0].view()); });
 }
 
 /// The transpose of `unfold`: every row is added to the pixels that it was taken from.
@@ -65,9 +53,8 @@ template <class T, class D>
   if (x.dim(1) != g.OH * g.OW)
     throw ShapeError("fold", "x", concat("[N, ", g.OH * g.OW, ", ", taps, " * C]: ", g.OH, "x", g.OW, " patches"), x.shape());
   const Tensor<T, D> y(image);
-  detail::fold_images(g, x.view(), y.view());
-  return record("fold", y, {x},
-                [g](const Tensor<T, D>& dy, Gradients<T, D>& grad) { detail::unfold_images(g, dy.view(), grad[0].view()); });
+  kernels::fold(g, x.view(), y.view());
+  return record("fold", y, {x}, [g](const Tensor<T, D>& dy, Gradients<T, D>& grad) { kernels::unfold(g, dy.view(), grad[0].view()); });
 }
 
 }  // namespace segnet
