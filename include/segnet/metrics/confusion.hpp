@@ -11,6 +11,7 @@
 
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/tensor.hpp"
+#include "segnet/kernels/confusion.hpp"
 
 namespace segnet {
 
@@ -52,10 +53,7 @@ class ConfusionMatrix {
   template <class T, class Target>
     requires std::is_floating_point_v<T>
   void add_logits(const Tensor<T>& logits, const Tensor<Target>& target) {
-    Shape expected = target.shape();
-    expected.push_back(classes_);
-    if (logits.shape() != expected)
-      throw ShapeError("ConfusionMatrix::add_logits", "logits", concat(expected, " for target ", target.shape()), logits.shape());
+    check_logits(logits.shape(), target.shape());
     const T* x = logits.data();
     count(target, [=, C = classes_](index_t i) {
       const T* row = x + i * C;
@@ -64,6 +62,30 @@ class ConfusionMatrix {
         if (row[c] > row[best]) best = c;
       return best;
     });
+  }
+
+  /// The same for labels on the GPU, which counts them; what is waited for are the counts. @throws as above
+  template <class Prediction, class Target>
+    requires(std::is_integral_v<Prediction> && std::is_integral_v<Target>)
+  void add(const Tensor<Prediction, Cuda>& prediction, const Tensor<Target, Cuda>& target) {
+    if (prediction.shape() != target.shape())
+      throw ShapeError("ConfusionMatrix::add", "prediction", concat(target.shape(), " like the target"), prediction.shape());
+    const Tensor<std::int64_t, Cuda> counts({classes_, classes_});
+    const Tensor<kernels::LossSum, Cuda> found(Shape{});
+    kernels::count_pairs<Prediction, Target>(prediction.view(), target.view(), ignore_index_, counts.view(), found.view());
+    const std::vector<std::int64_t> more = counts.to_vector();
+    if (const index_t i = found.item().bad_label; i >= 0)
+      throw_bad_pair(static_cast<index_t>(target.alias({}, i).item()), static_cast<index_t>(prediction.alias({}, i).item()), i,
+                     target.shape());
+    for (std::size_t k = 0; k < counts_.size(); ++k) counts_[k] += more[k];
+  }
+  template <class T, class Target>
+    requires is_real<T>
+  void add_logits(const Tensor<T, Cuda>& logits, const Tensor<Target, Cuda>& target) {
+    check_logits(logits.shape(), target.shape());
+    const Tensor<std::int32_t, Cuda> prediction(target.shape());
+    kernels::best_class<T>(logits.view(), prediction.view());
+    add(prediction, target);
   }
 
   /// Adds the counts of another part of the split. @throws ValueError: another number of classes
@@ -193,6 +215,20 @@ class ConfusionMatrix {
     return n;
   }
 
+  void check_logits(const Shape& logits, const Shape& target) const {
+    Shape expected = target;
+    expected.push_back(classes_);
+    if (logits != expected) throw ShapeError("ConfusionMatrix::add_logits", "logits", concat(expected, " for target ", target), logits);
+  }
+  /// Of element i, t or p is wrong.
+  [[noreturn]] void throw_bad_pair(index_t t, index_t p, index_t i, const Shape& shape) const {
+    const bool target_wrong = t < 0 || t >= classes_;
+    throw ValueError("ConfusionMatrix::add", target_wrong ? "target" : "prediction",
+                     target_wrong ? concat("classes in [0, ", classes_, ") or ignore_index = ", ignore_index_)
+                                  : concat("classes in [0, ", classes_, ")"),
+                     concat(target_wrong ? t : p, " at element ", i, " of ", shape));
+  }
+
   /// Counts n[target[i]][predicted(i)] over all pixels.
   template <class Target, class Predicted>
   void count(const Tensor<Target>& target, const Predicted& predicted) {
@@ -215,15 +251,8 @@ class ConfusionMatrix {
         ++part[static_cast<std::size_t>(t * C + p)];
       }
     });
-    for (const index_t i : bad) {
-      if (i < 0) continue;
-      const index_t t = static_cast<index_t>(labels[i]);
-      const bool target_wrong = t < 0 || t >= C;
-      throw ValueError(
-          "ConfusionMatrix::add", target_wrong ? "target" : "prediction",
-          target_wrong ? concat("classes in [0, ", C, ") or ignore_index = ", ignore_index_) : concat("classes in [0, ", C, ")"),
-          concat(target_wrong ? t : predicted(i), " at element ", i, " of ", target.shape()));
-    }
+    for (const index_t i : bad)
+      if (i >= 0) throw_bad_pair(static_cast<index_t>(labels[i]), predicted(i), i, target.shape());
     for (const auto& part : parts)
       for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += part[i];
   }
