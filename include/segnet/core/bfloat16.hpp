@@ -23,9 +23,15 @@ struct bfloat16 {
 
  private:
   SEGNET_HOST_DEVICE static std::uint16_t rounded(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800  // one instruction
+    std::uint16_t nearest;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(nearest) : "f"(value));
+    return nearest;
+#else
     const std::uint32_t b = __builtin_bit_cast(std::uint32_t, value);
     if ((b & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((b >> 16) | 0x40u);  // NaN stays NaN
     return static_cast<std::uint16_t>((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+#endif
   }
 };
 
