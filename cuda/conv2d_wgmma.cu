@@ -116,6 +116,8 @@ Gathering gathering(index_t N, const Axis& h, const Axis& w, index_t kernel_w, c
   g.chunks = static_cast<unsigned>((image.C + chunk - 1) / chunk);
   g.low_h = narrow(h.low), g.low_w = narrow(w.low), g.stride_h = narrow(h.stride), g.stride_w = narrow(w.stride);
   g.high_h = narrow(h.high(image.H)), g.high_w = narrow(w.high(image.W));
+  g.taps_h = static_cast<unsigned>(h.taps.size());
+  g.taps_w = static_cast<unsigned>(w.taps.size());
   for (const auto& [ki, dh] : h.taps)
     for (const auto& [kj, dw] : w.taps) {
       g.tap[g.taps] = static_cast<std::uint8_t>(ki * kernel_w + kj);
@@ -128,17 +130,54 @@ Gathering gathering(index_t N, const Axis& h, const Axis& w, index_t kernel_w, c
 Axis forward_rows(const ConvGeometry& g) { return forward_axis(g.OH, g.kh, g.stride.h, g.padding.h, g.dilation.h); }
 Axis forward_columns(const ConvGeometry& g) { return forward_axis(g.OW, g.kw, g.stride.w, g.padding.w, g.dilation.w); }
 
+/// w is [outputs, taps, inputs] in memory; its rows are chunks of k for all channels of a tile, or of 64 channels for a chunk of k.
+template <class T, int warpgroups, bool transposed>
+CUtensorMap weight_map(const T* w, index_t inputs, index_t taps, index_t outputs) {
+  return transposed ? box_map<T, 3>(w, {inputs, taps, outputs}, {64, 1, 64})
+                    : box_map<T, 3>(w, {inputs, taps, outputs}, {chunk<T>, 1, 64 * warpgroups});
+}
+
 template <class T, int warpgroups, int pixels, int stages, bool transposed>
 void launch_gather(const Gathering& g, const Images& images, const T* image, const T* w, index_t inputs, index_t taps, index_t outputs,
                    const T* bias, T* y) {
   using Tile = GatherTile<T, warpgroups, pixels, stages>;
-  // w is [outputs, taps, inputs] in memory; its rows are chunks of k, or of 64 m.
-  const CUtensorMap weights = transposed ? box_map<T, 3>(w, {inputs, taps, outputs}, {64, 1, 64})
-                                         : box_map<T, 3>(w, {inputs, taps, outputs}, {chunk<T>, 1, Tile::channels});
   const index_t tiles = (static_cast<index_t>(g.pixels) + pixels - 1) / pixels * ((g.channels + Tile::channels - 1) / Tile::channels);
   const index_t grid = std::min<index_t>(tiles, multiprocessors() * Tile::blocks_per_sm);
   launch(gather_kernel<T, warpgroups, pixels, stages, transposed>, static_cast<unsigned>(grid), Tile::threads, Tile::shared,
-         pixel_map(image, images, g, pixels), weights, g, bias, y);
+         pixel_map(image, images, g, pixels), weight_map<T, warpgroups, transposed>(w, inputs, taps, outputs), g, bias, y);
+}
+
+/// The rectangles for a gathering, if it has columns of taps that can share boxes and few pixels are outside of the images.
+struct Columns {
+  Rectangles rectangles{};
+  bool good = false;
+};
+Columns columns_of(const Gathering& g) {
+  Columns best;
+  const unsigned step = g.taps_h > 1 ? g.tap_h[g.taps_w] : 1;
+  if (g.taps_h < 2 || g.stride_h != 1 || g.stride_w != 1) return best;
+  double least = 1.25 * g.pixels;
+  for (unsigned w : {32u, 16u, 8u}) {
+    const unsigned h = 256 / w;
+    const Rectangles r{h, w, (g.rows + h - 1) / h, (g.columns + w - 1) / w, step, h + (g.taps_h - 1) * step};
+    const double covered = static_cast<double>(g.pixels / (g.rows * g.columns)) * r.down * r.across * 256;
+    if (r.box_h * w > Rectangles::most_rows || r.box_h > 256 || covered > least) continue;
+    if (best.good && covered == least && r.box_h * w > best.rectangles.box_h * best.rectangles.tile_w) continue;
+    best = {r, true};
+    least = covered;
+  }
+  return best;
+}
+
+template <class T, int warpgroups, bool transposed>
+void launch_columns(const Gathering& g, const Rectangles& r, const Images& images, const T* image, const T* w, index_t inputs, index_t taps,
+                    index_t outputs, const T* bias, T* y) {
+  using Tile = ColumnTile<T, warpgroups>;
+  const index_t tiles =
+      static_cast<index_t>(g.pixels / (g.rows * g.columns)) * r.down * r.across * ((g.channels + Tile::channels - 1) / Tile::channels);
+  launch(column_kernel<T, warpgroups, transposed>, static_cast<unsigned>(std::min<index_t>(tiles, multiprocessors() * Tile::blocks_per_sm)),
+         Tile::threads, Tile::shared, box_map<T, 4>(image, {images.C, images.W, images.H, images.N}, {chunk<T>, r.tile_w, r.box_h, 1}),
+         weight_map<T, warpgroups, transposed>(w, inputs, taps, outputs), g, r, bias, y);
 }
 
 /// Chooses tiles: 64 or 128 channels, and as many pixels as leave few multiprocessors idle in the last round.
@@ -147,6 +186,11 @@ void gather(const Gathering& g, const Images& images, const T* image, const T* w
             const T* bias, T* y) {
   if (g.pixels == 0) return;
   const bool narrow = g.channels <= 64;
+  if (const Columns c = columns_of(g); c.good) {
+    if (narrow) launch_columns<T, 1, transposed>(g, c.rectangles, images, image, w, inputs, taps, outputs, bias, y);
+    else launch_columns<T, 2, transposed>(g, c.rectangles, images, image, w, inputs, taps, outputs, bias, y);
+    return;
+  }
   const auto cost = [&](index_t pixels, double per_pixel) {
     const index_t tiles = (static_cast<index_t>(g.pixels) + pixels - 1) / pixels * (narrow ? 1 : (g.channels + 127) / 128);
     const index_t slots = multiprocessors() * (narrow ? 2 : 1);

@@ -12,15 +12,13 @@ namespace segnet::cuda::sm90 {
 struct Gathering {
   static constexpr int most_taps = 64;
   unsigned pixels, rows, columns;                        // of the result: N * rows * columns, i < rows, j < columns
-  unsigned channels, chunks, taps;                       // m < channels; k in chunks of 128 bytes
+  unsigned channels, chunks;                             // m < channels; k in chunks of 128 bytes
+  unsigned taps, taps_h, taps_w;                         // taps = taps_h * taps_w; tap u * taps_w + v is in row u, column v
   int low_h, low_w, stride_h, stride_w, high_h, high_w;  // high: of the last place, from the last row and column of the image
   index_t step_n, step_i, step_j;                        // elements from one result image, row, pixel to the next
   std::uint8_t tap[most_taps], tap_h[most_taps], tap_w[most_taps];
 
-  __device__ index_t result(unsigned pixel) const {
-    const unsigned row = pixel / columns, n = row / rows;
-    return n * step_n + (row - n * rows) * step_i + (pixel - row * columns) * step_j;
-  }
+  __device__ index_t place(unsigned n, unsigned i, unsigned j) const { return n * step_n + i * step_i + j * step_j; }
 };
 
 /// A ring of `stages` buffers between one thread that fills and warpgroups that drain.
@@ -53,82 +51,116 @@ struct Ring {
   }
 };
 
-/// Tiles of 64 * warpgroups channels x `pixels` pixels.
-template <class T, int warpgroups, int pixels, int stages>
-struct GatherTile {
-  static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
-  static constexpr int chunk = 128 / sizeof(T);  // elements of k in a stage
-  static constexpr int weight_bytes = channels * 128, image_bytes = pixels * 128, stage_bytes = weight_bytes + image_bytes;
-  static constexpr int strip = sizeof(T) == 2 ? 64 : 32;        // pixels that a warp stores at a time
-  static constexpr int pixel_bytes = sizeof(T) == 2 ? 32 : 80;  // of 16 channels; 80: no two lanes in one bank
-  static constexpr int strip_bytes = strip * pixel_bytes;
-  static constexpr int shared = 1024 + stages * stage_bytes + 4 * warpgroups * strip_bytes + Ring<warpgroups, stages>::bytes;
-  static_assert(pixels % strip == 0 && stage_bytes % 1024 == 0);
-  static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
+/// What a warp needs to turn `pixels` pixels of 16 channels over before it stores them.
+template <class T, int pixels_at_once>
+struct Strip {
+  static constexpr int pixels = pixels_at_once, pixel_bytes = sizeof(T) == 2 ? 32 : 80;  // 80: no two lanes in one bank
+  static constexpr int bytes = pixels * pixel_bytes;
 };
 
-/// d [16 channels of this warp, pixels] to the result: rounded, turned over in shared memory, stored in 16-byte pieces.
-template <class Tile, int half>
-__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, const Gathering& g, Address strip,
-                             unsigned first_pixel, unsigned channel, bfloat16* y) {
+/// d [16 channels of this warp, pixels] + bias to the result: rounded, turned over in shared memory, stored in 16-byte pieces.
+/// place(q): where the result has pixel q of the tile, or -1.
+template <class Strip, int half, class Place>
+__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, Address strip, unsigned channel, unsigned channels,
+                             const Place& place, bfloat16* y) {
   const unsigned lane = threadIdx.x % 32;
   // Lane 8 m + k of a store_transposed gives the place of pixel 8 (m / 2) + k, channels 8 (m % 2) to + 7. Of the two 16-byte
   // places of a pixel, every other four pixels use them swapped, so that eight pixels meet all banks.
   const unsigned to_pixel = lane / 16 * 8 + lane % 8, to_half = lane / 8 % 2, from_pixel = lane / 2, from_half = lane % 2;
   const Address to = strip + to_pixel * 32 + ((to_half ^ (to_pixel / 4 % 2)) * 16);
   const Address from = strip + from_pixel * 32 + ((from_half ^ (from_pixel / 4 % 2)) * 16);
-  const bool wanted = channel + from_half * 8 < g.channels;
+  const bool wanted = channel + from_half * 8 < channels;
   const auto pack = [](float a, float b) {
     const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
     return *reinterpret_cast<const std::uint32_t*>(&v);
   };
 #pragma unroll
-  for (int s = 0; s < 2 * half / Tile::strip; ++s) {
+  for (int s = 0; s < 2 * half; s += Strip::pixels) {
 #pragma unroll
-    for (int q = 0; q < Tile::strip / 16; ++q) {
-      const float* e = d + s * Tile::strip / 2 + q * 8;
-      store_transposed(to + q * 512, pack(e[0] + bias_low, e[1] + bias_low), pack(e[2] + bias_high, e[3] + bias_high),
+    for (int q = 0; q < Strip::pixels; q += 16) {
+      const float* e = d + (s + q) / 2;
+      store_transposed(to + q * 32, pack(e[0] + bias_low, e[1] + bias_low), pack(e[2] + bias_high, e[3] + bias_high),
                        pack(e[4] + bias_low, e[5] + bias_low), pack(e[6] + bias_high, e[7] + bias_high));
     }
     __syncwarp();
 #pragma unroll
-    for (int q = 0; q < Tile::strip / 16; ++q) {
-      const unsigned pixel = first_pixel + s * Tile::strip + q * 16 + from_pixel;
-      const uint4 v = load_shared(from + q * 512);
-      if (wanted && pixel < g.pixels) *reinterpret_cast<uint4*>(y + g.result(pixel) + channel + from_half * 8) = v;
+    for (int q = 0; q < Strip::pixels; q += 16) {
+      const index_t at = place(static_cast<unsigned>(s + q) + from_pixel);
+      const uint4 v = load_shared(from + q * 32);
+      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_half * 8) = v;
     }
     __syncwarp();
   }
 }
-template <class Tile, int half>
-__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, const Gathering& g, Address strip,
-                             unsigned first_pixel, unsigned channel, float* y) {
+template <class Strip, int half, class Place>
+__device__ void store_result(const float (&d)[half], float bias_low, float bias_high, Address strip, unsigned channel, unsigned channels,
+                             const Place& place, float* y) {
   const unsigned lane = threadIdx.x % 32, from_pixel = lane / 4, from_quarter = lane % 4;
-  const Address to = strip + lane % 4 * 2 * 80 + lane / 4 * 4, from = strip + from_pixel * 80 + from_quarter * 16;
-  const bool wanted = channel + from_quarter * 4 < g.channels;
+  const Address to = strip + lane % 4 * 160 + lane / 4 * 4, from = strip + from_pixel * 80 + from_quarter * 16;
+  const bool wanted = channel + from_quarter * 4 < channels;
 #pragma unroll
-  for (int s = 0; s < 2 * half / Tile::strip; ++s) {
+  for (int s = 0; s < 2 * half; s += Strip::pixels) {
 #pragma unroll
-    for (int q = 0; q < Tile::strip / 8; ++q) {
-      const float* e = d + s * Tile::strip / 2 + q * 4;
-      store_shared(to + q * 640, e[0] + bias_low);
-      store_shared(to + q * 640 + 80, e[1] + bias_low);
-      store_shared(to + q * 640 + 32, e[2] + bias_high);
-      store_shared(to + q * 640 + 112, e[3] + bias_high);
+    for (int q = 0; q < Strip::pixels; q += 8) {
+      const float* e = d + (s + q) / 2;
+      store_shared(to + q * 80, e[0] + bias_low);
+      store_shared(to + q * 80 + 80, e[1] + bias_low);
+      store_shared(to + q * 80 + 32, e[2] + bias_high);
+      store_shared(to + q * 80 + 112, e[3] + bias_high);
     }
     __syncwarp();
 #pragma unroll
-    for (int q = 0; q < Tile::strip / 8; ++q) {
-      const unsigned pixel = first_pixel + s * Tile::strip + q * 8 + from_pixel;
-      const uint4 v = load_shared(from + q * 640);
-      if (wanted && pixel < g.pixels) *reinterpret_cast<uint4*>(y + g.result(pixel) + channel + from_quarter * 4) = v;
+    for (int q = 0; q < Strip::pixels; q += 8) {
+      const index_t at = place(static_cast<unsigned>(s + q) + from_pixel);
+      const uint4 v = load_shared(from + q * 80);
+      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_quarter * 4) = v;
     }
     __syncwarp();
   }
 }
 
+/// Weights of one tap for 64 * warpgroups channels from `channel` on and a chunk of k, 8 KiB for each warpgroup. The map is
+/// [m][tap][k], or [k][tap][m] if `transposed` (16-bit types only): then chunks are MN-major.
+template <int warpgroups, bool transposed>
+__device__ void copy_weights(Address to, const CUtensorMap* map, Address barrier, unsigned channel, unsigned tap, int k) {
+  if constexpr (transposed)
+    for (int group = 0; group < warpgroups; ++group)
+      copy_box(to + group * 8192, map, barrier, static_cast<int>(channel) + group * 64, static_cast<int>(tap), k);
+  else copy_box(to, map, barrier, k, static_cast<int>(tap), static_cast<int>(channel));
+}
+/// d (+)= weights * pixels^T over one chunk of one tap.
+template <class T, bool transposed, int half>
+__device__ void multiply_chunk(float (&d)[half], Address weights, Address pixels, bool add) {
+  const std::uint64_t a = transposed ? matrix(weights, 8192, 1024) : k_major(weights), b = k_major(pixels);
+  wgmma_begin();
+#pragma unroll
+  for (int k = 0; k < 4; ++k) wgmma<T, transposed, false>(d, a + k * (transposed ? 128 : 2), b + k * 2, add || k > 0);
+  wgmma_commit();
+}
+/// d + bias to y, for the warp whose channels start at `channel`.
+template <class Strip, int half, class T, class Place>
+__device__ void finish(const float (&d)[half], const T* bias, Address strip, unsigned channel, unsigned channels, const Place& place,
+                       T* y) {
+  const unsigned low = channel + threadIdx.x % 32 / 4;
+  const float bias_low = bias && low < channels ? static_cast<float>(bias[low]) : 0.0f;
+  const float bias_high = bias && low + 8 < channels ? static_cast<float>(bias[low + 8]) : 0.0f;
+  store_result<Strip>(d, bias_low, bias_high, strip, channel, channels, place, y);
+}
+
+/// Tiles of 64 * warpgroups channels x `pixels` pixels.
+template <class T, int warpgroups, int pixels, int stages>
+struct GatherTile {
+  using Strip = sm90::Strip<T, sizeof(T) == 2 ? 64 : 32>;
+  static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
+  static constexpr int chunk = 128 / sizeof(T);  // elements of k in a stage
+  static constexpr int weight_bytes = channels * 128, stage_bytes = weight_bytes + pixels * 128;
+  static constexpr int shared = 1024 + stages * stage_bytes + 4 * warpgroups * Strip::bytes + Ring<warpgroups, stages>::bytes;
+  static_assert(pixels % Strip::pixels == 0 && stage_bytes % 1024 == 0);
+  static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
+};
+
 /// Weights are the rows of wgmma and pixels its columns, so that 64 output channels, too, make the largest products: 64 x 256.
-/// weight_map: [m][tap][k], or [k][tap][m] if `transposed` (16-bit types only).
+/// Each stage of the ring holds one chunk of one tap: weights, then pixels.
 template <class T, int warpgroups, int pixels, int stages, bool transposed>
 __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::threads,
                                   GatherTile<T, warpgroups, pixels, stages>::blocks_per_sm)
@@ -138,7 +170,7 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
   using Tile = GatherTile<T, warpgroups, pixels, stages>;
   extern __shared__ char memory[];
   const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, strips = buffers + stages * Tile::stage_bytes;
-  Ring<warpgroups, stages> ring(strips + 4 * warpgroups * Tile::strip_bytes);
+  Ring<warpgroups, stages> ring(strips + 4 * warpgroups * Tile::Strip::bytes);
   if (threadIdx.x == 0) ring.init();
   __syncthreads();
 
@@ -160,29 +192,21 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
           const Address barrier = ring.begin_fill(Tile::stage_bytes), to = buffers + ring.stage * Tile::stage_bytes;
           const int k = static_cast<int>(c) * Tile::chunk;
           copy_pixels(to + Tile::weight_bytes, &image_map, barrier, k, w, h, static_cast<int>(n), g.tap_w[t], g.tap_h[t]);
-          if constexpr (transposed)
-            for (int group = 0; group < warpgroups; ++group)
-              copy_box(to + group * 8192, &weight_map, barrier, static_cast<int>(channel) + group * 64, g.tap[t], k);
-          else copy_box(to, &weight_map, barrier, k, g.tap[t], static_cast<int>(channel));
+          copy_weights<warpgroups, transposed>(to, &weight_map, barrier, channel, g.tap[t], k);
           ring.advance();
         }
     }
     return;
   }
 
-  const unsigned group = warp / 4, lane = threadIdx.x % 32;  // multiplies
+  const unsigned group = warp / 4;  // multiplies
   float d[pixels / 2] = {};
   for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     unsigned previous = 0;
     for (unsigned step = 0; step < steps; ++step) {
       const Address from = buffers + ring.stage * Tile::stage_bytes;
-      const std::uint64_t a = transposed ? matrix(from + group * 8192, 8192, 1024) : k_major(from + group * 8192);
-      const std::uint64_t b = k_major(from + Tile::weight_bytes);
       ring.wait_full();
-      wgmma_begin();
-#pragma unroll
-      for (int k = 0; k < 4; ++k) wgmma<T, transposed, false>(d, a + k * (transposed ? 128 : 2), b + k * 2, step > 0 || k > 0);
-      wgmma_commit();
+      multiply_chunk<T, transposed>(d, from + group * 8192, from + Tile::weight_bytes, step > 0);
       wgmma_wait<1>();
       if (step > 0) ring.release(previous);  // its products are done, these are under way
       previous = ring.stage;
@@ -192,10 +216,116 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
     ring.release(previous);
     settle(d);
 
-    const unsigned channel = tile % channel_tiles * Tile::channels + warp * 16, low = channel + lane / 4;
-    const float bias_low = bias && low < g.channels ? static_cast<float>(bias[low]) : 0.0f;
-    const float bias_high = bias && low + 8 < g.channels ? static_cast<float>(bias[low + 8]) : 0.0f;
-    store_result<Tile>(d, bias_low, bias_high, g, strips + warp * Tile::strip_bytes, tile / channel_tiles * pixels, channel, y);
+    const auto place = [&, first = tile / channel_tiles * pixels](unsigned q) {
+      const unsigned pixel = first + q, row = pixel / g.columns, n = row / g.rows;
+      return pixel < g.pixels ? g.place(n, row - n * g.rows, pixel - row * g.columns) : -1;
+    };
+    finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
+                                 place, y);
+  }
+#endif
+}
+
+/// The same for stride 1, with less to copy: the taps of a kernel's column read almost the same pixels, each some rows below the
+/// one before. Tiles are rectangles here, and a box of pixels that is taller by what the column reaches serves all of its taps:
+/// each reads 256 rows of shared memory from a later start. tile_w is a multiple of 8, so that starts are whole atoms.
+struct Rectangles {
+  unsigned tile_h, tile_w, down, across;      // of an image: down * across tiles
+  unsigned step_h, box_h;                     // tap row u has tap_h = u * step_h: boxes have tile_h + (taps_h - 1) * step_h rows
+  static constexpr unsigned most_rows = 320;  // of shared memory: box_h * tile_w
+};
+
+template <class T, int warpgroups>
+struct ColumnTile {
+  static constexpr int pixels = 256, pixel_stages = 2, weight_stages = warpgroups == 1 ? 3 : 6;
+  using Strip = sm90::Strip<T, warpgroups == 1 && sizeof(T) == 2 ? 32 : sizeof(T) == 2 ? 64 : 16>;
+  using PixelRing = Ring<warpgroups, pixel_stages>;
+  using WeightRing = Ring<warpgroups, weight_stages>;
+  static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
+  static constexpr int chunk = 128 / sizeof(T), weight_bytes = channels * 128, pixel_bytes = Rectangles::most_rows * 128;
+  static constexpr int shared = 1024 + pixel_stages * pixel_bytes + weight_stages * weight_bytes + 4 * warpgroups * Strip::bytes +
+                                PixelRing::bytes + WeightRing::bytes;
+  static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
+};
+
+template <class T, int warpgroups, bool transposed>
+__global__ void __launch_bounds__(ColumnTile<T, warpgroups>::threads, ColumnTile<T, warpgroups>::blocks_per_sm)
+    column_kernel(const __grid_constant__ CUtensorMap image_map, const __grid_constant__ CUtensorMap weight_map,
+                  const __grid_constant__ Gathering g, const __grid_constant__ Rectangles r, const T* __restrict__ bias,
+                  T* __restrict__ y) {
+#if SEGNET_SM90A
+  using Tile = ColumnTile<T, warpgroups>;
+  extern __shared__ char memory[];
+  const Address boxes = (shared_address(memory) + 1023) / 1024 * 1024, buffers = boxes + Tile::pixel_stages * Tile::pixel_bytes;
+  const Address strips = buffers + Tile::weight_stages * Tile::weight_bytes;
+  typename Tile::PixelRing pixels(strips + 4 * warpgroups * Tile::Strip::bytes);
+  typename Tile::WeightRing weights(strips + 4 * warpgroups * Tile::Strip::bytes + Tile::PixelRing::bytes);
+  if (threadIdx.x == 0) {
+    pixels.init();
+    weights.init();
+  }
+  __syncthreads();
+
+  const unsigned channel_tiles = (g.channels + Tile::channels - 1) / Tile::channels;
+  const unsigned tiles = channel_tiles * (g.pixels / (g.rows * g.columns)) * r.down * r.across;
+  const unsigned warp = threadIdx.x / 32;
+
+  if (warp == 4 * warpgroups) {  // fills
+    if (threadIdx.x % 32 != 0) return;
+    prefetch_map(&image_map);
+    prefetch_map(&weight_map);
+    const unsigned bytes = r.box_h * r.tile_w * 128;
+    for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const unsigned channel = tile % channel_tiles * Tile::channels, at = tile / channel_tiles, row = at / r.across, n = row / r.down;
+      const int h = static_cast<int>((row - n * r.down) * r.tile_h) + g.low_h;
+      const int w = static_cast<int>((at - row * r.across) * r.tile_w) + g.low_w;
+      for (unsigned c = 0; c < g.chunks; ++c)
+        for (unsigned v = 0; v < g.taps_w; ++v) {
+          const int k = static_cast<int>(c) * Tile::chunk;
+          const Address filled = pixels.begin_fill(bytes);
+          copy_box(boxes + pixels.stage * Tile::pixel_bytes, &image_map, filled, k, w + g.tap_w[v], h, static_cast<int>(n));
+          pixels.advance();
+          for (unsigned u = 0; u < g.taps_h; ++u) {
+            const Address barrier = weights.begin_fill(Tile::weight_bytes), to = buffers + weights.stage * Tile::weight_bytes;
+            copy_weights<warpgroups, transposed>(to, &weight_map, barrier, channel, g.tap[u * g.taps_w + v], k);
+            weights.advance();
+          }
+        }
+    }
+    return;
+  }
+
+  const unsigned group = warp / 4, column_bytes = r.step_h * r.tile_w * 128, boxes_per_tile = g.chunks * g.taps_w;  // multiplies
+  float d[Tile::pixels / 2] = {};
+  for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    unsigned previous_box = 0, previous = 0;
+    for (unsigned box = 0; box < boxes_per_tile; ++box) {
+      pixels.wait_full();
+      Address from = boxes + pixels.stage * Tile::pixel_bytes;
+      for (unsigned u = 0; u < g.taps_h; ++u, from += column_bytes) {
+        weights.wait_full();
+        multiply_chunk<T, transposed>(d, buffers + weights.stage * Tile::weight_bytes + group * 8192, from, box > 0 || u > 0);
+        wgmma_wait<1>();
+        if (box > 0 || u > 0) weights.release(previous);  // its products are done, these are under way
+        if (box > 0 && u == 0) pixels.release(previous_box);
+        previous = weights.stage;
+        weights.advance();
+      }
+      previous_box = pixels.stage;
+      pixels.advance();
+    }
+    wgmma_wait<0>();
+    weights.release(previous);
+    pixels.release(previous_box);
+    settle(d);
+
+    const unsigned at = tile / channel_tiles, row = at / r.across, n = row / r.down;
+    const auto place = [&, i0 = (row - n * r.down) * r.tile_h, j0 = (at - row * r.across) * r.tile_w](unsigned q) {
+      const unsigned i = q / r.tile_w, j = j0 + q - i * r.tile_w;
+      return i0 + i < g.rows && j < g.columns ? g.place(n, i0 + i, j) : -1;
+    };
+    finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
+                                 place, y);
   }
 #endif
 }

@@ -72,6 +72,12 @@ __device__ inline void copy_box(Address to, const CUtensorMap* map, Address barr
                "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2)
                : "memory");
 }
+__device__ inline void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1, int c2, int c3) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+      : "memory");
+}
 /// Consecutive pixels, from (n, h, w) on, moved by a tap's offset: as many as the map says, row after row and image after image.
 __device__ inline void copy_pixels(Address to, const CUtensorMap* map, Address barrier, int c, int w, int h, int n, unsigned dw,
                                    unsigned dh) {
