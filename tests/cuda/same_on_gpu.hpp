@@ -63,4 +63,33 @@ void check_same_on_gpu(const std::string& what, const F& f, const std::vector<Te
   }
 }
 
+/// The same for bfloat16, held against float on the CPU: f takes vectors of Tensor<float, Cpu> and of Tensor<bfloat16, Cuda>. The inputs
+/// and dy must be bfloat16's own numbers (small integers are). What is computed in float and rounded once is within 1/256.
+template <class F>
+void check_bfloat16_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<float>>& inputs, double tolerance = 1. / 256) {
+  INFO(what);
+  const auto leaves_of = [&](auto convert) {
+    std::vector<decltype(convert(inputs[0]))> leaves;
+    for (const auto& input : inputs) {
+      leaves.push_back(convert(input).detach());
+      if (leaves.back() && leaves.back().numel() > 0) leaves.back().requires_grad();
+    }
+    return leaves;
+  };
+  const auto expected = leaves_of([](const Tensor<float>& t) { return t.clone(); });
+  const Tensor<float> y = f(expected), dy = integers<float>(y.shape(), -3, 3);
+  if (y.tracked()) y.backward(dy);
+  poison_fresh_memory<Cuda>(true);
+  const auto got = leaves_of([](const Tensor<float>& t) { return t ? cast<bfloat16>(t.to<Cuda>()) : Tensor<bfloat16, Cuda>{}; });
+  const Tensor<bfloat16, Cuda> z = f(got);
+  if (z.tracked()) z.backward(cast<bfloat16>(dy.to<Cuda>()));
+  poison_fresh_memory<Cuda>(false);
+  CHECK(relative_difference(z.detach().template to<Cpu>(), y) <= tolerance);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    INFO("gradient of input ", i);
+    REQUIRE(static_cast<bool>(got[i].grad()) == static_cast<bool>(expected[i].grad()));
+    if (got[i].grad()) CHECK(relative_difference(got[i].grad().template to<Cpu>(), expected[i].grad()) <= tolerance);
+  }
+}
+
 }  // namespace segnet::testing
