@@ -15,20 +15,31 @@ inline Tensor<float> network_input(const NetworkInfo& info, const Tensor<std::ui
   return x.alias({1, x.dim(0), x.dim(1), x.dim(2)});
 }
 
+/// The network as inference calls it: on the GPU recorded and replayed. It must not change while that is in use.
+template <class T, class D>
+auto for_inference(const nn::AnyModule<T, D>& network) {
+  if constexpr (std::is_same_v<D, Cpu>) return network;
+  else return models::Replayed<nn::AnyModule<T, D>, T>(network);
+}
+
+template <class T, class D>
 struct TrainedNetwork {
   CheckpointHeader header;
-  nn::AnyModule<> network;  ///< in inference mode
+  nn::AnyModule<T, D> network;  ///< in inference mode
 
   [[nodiscard]] const NetworkInfo& info() const { return network_info(header.config.model.name); }
-  [[nodiscard]] Tensor<float> input(const Tensor<std::uint8_t>& image) const { return network_input(info(), image); }
+  [[nodiscard]] Tensor<T, D> input(const Tensor<std::uint8_t>& image) const {
+    return cast<T>(network_input(info(), image).template to<D>());
+  }
 };
 
 /// @throws IoError: not a checkpoint, damaged, or weights that do not fit the network that it names
-inline TrainedNetwork load_network(const std::string& path) {
+template <class T, class D>
+TrainedNetwork<T, D> load_network(const std::string& path) {
   const SafetensorsFile file(path);
-  TrainedNetwork trained{read_header(file), {}};
+  TrainedNetwork<T, D> trained{read_header(file), {}};
   trained.header.config.model.classes = static_cast<std::int64_t>(trained.header.classes.size());
-  trained.network = build_network(trained.header.config.model);
+  trained.network = build_network<T, D>(trained.header.config.model);
   bool everything = false;  // last.safetensors also holds the optimiser, and puts "model." before the weights
   for (const auto& name : file.names()) everything |= name.starts_with("model.");
   load_weights(file, trained.network.state_dict(), true, everything ? "model." : "");

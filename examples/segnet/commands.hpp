@@ -9,6 +9,7 @@ namespace segnet::program {
 struct EvalConfig {
   std::string checkpoint, split = "val", output;
   DataConfig data;
+  DeviceConfig compute;
   bool other_data = false, flip = false;
   std::int64_t batch = 1;
 };
@@ -16,6 +17,7 @@ struct EvalConfig {
 struct PredictConfig {
   std::string checkpoint, output = "out/predict";
   std::vector<std::string> inputs;
+  DeviceConfig compute;
   std::int64_t tile = 0, overlap = 64;
   bool probabilities = false, flip = false;
 };

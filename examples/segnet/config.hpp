@@ -27,9 +27,15 @@ struct DataConfig {
   std::int64_t scene_size = 96, scene_train = 6000, scene_val = 300;
 };
 
+struct DeviceConfig {
+  std::string device = "cpu";       ///< cpu, cuda
+  std::string precision = "float";  ///< of the GPU's arithmetic: float, tf32, bf16
+};
+
 struct TrainConfig {
   ModelConfig model;
   DataConfig data;
+  DeviceConfig compute;
   std::string output = "out/train";
   std::string init;  ///< weights to start from
   int epochs = 10;
@@ -48,7 +54,8 @@ struct TrainConfig {
   std::string class_weights = "none";  ///< none, median-frequency
   double ema = 0;                      ///< decay of the moving average of the weights; 0: none
   std::uint64_t seed = 0;
-  int workers = 1;
+  int workers = -1;          ///< -1: one for the CPU, which computes itself; one a core, at most 16, for the GPU
+  double cache = 2;          ///< GiB of decoded samples kept, of each split
   int eval_every = 1;        ///< epochs
   int checkpoint_every = 0;  ///< steps; 0: at the end of each epoch only
   double max_minutes = 0;    ///< stop at the first epoch that ends later; 0: no limit
@@ -57,9 +64,10 @@ struct TrainConfig {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, classes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, masks, val_images, val_masks, classes, class_names,
                                                 ignore_index, scene_size, scene_train, scene_val)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, output, init, epochs, batch, crop_h, crop_w, scale_min, scale_max,
-                                                flip, jitter, optimizer, lr, weight_decay, momentum, schedule, power, warmup, clip,
-                                                label_smoothing, class_weights, ema, seed, workers, eval_every, checkpoint_every,
-                                                max_minutes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, init, epochs, batch, crop_h, crop_w, scale_min,
+                                                scale_max, flip, jitter, optimizer, lr, weight_decay, momentum, schedule, power, warmup,
+                                                clip, label_smoothing, class_weights, ema, seed, workers, cache, eval_every,
+                                                checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

@@ -1,12 +1,16 @@
 // segnet eval: the scores of a checkpoint on a data set, image by image at full size.
 #include "commands.hpp"
 #include "datasets.hpp"
+#include "device.hpp"
 #include "report.hpp"
 
 namespace segnet::program {
 
-int run_eval(const EvalConfig& config) {
-  TrainedNetwork trained = load_network(config.checkpoint);
+namespace {
+
+template <class T, class D>
+int eval(const EvalConfig& config) {
+  auto trained = load_network<T, D>(config.checkpoint);
   const data::Dataset dataset = open_dataset(config.other_data ? config.data : trained.header.config.data, config.split);
   if (dataset.info().classes.size() != trained.header.classes.size())
     throw ValueError("eval", "data", concat("the ", trained.header.classes.size(), " classes that the network was trained on"),
@@ -22,6 +26,12 @@ int run_eval(const EvalConfig& config) {
     std::printf("report    %s\n", output.of("report.html").c_str());
   }
   return 0;
+}
+
+}  // namespace
+
+int run_eval(const EvalConfig& config) {
+  return on_device(config.compute, [&]<class T, class D> { return eval<T, D>(config); });
 }
 
 }  // namespace segnet::program

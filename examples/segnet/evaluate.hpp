@@ -28,10 +28,11 @@ struct Evaluation {
 };
 
 /// Runs the network in inference mode over the whole data set, images of equal size together. Its mode is inference afterwards.
-inline Evaluation evaluate(nn::AnyModule<>& network, const NetworkInfo& info, const data::Dataset& dataset,
-                           const EvaluateOptions& options) {
+template <class T, class D>
+Evaluation evaluate(nn::AnyModule<T, D>& network, const NetworkInfo& info, const data::Dataset& dataset, const EvaluateOptions& options) {
   network.eval();
   NoGrad guard;
+  const auto infer = for_inference(network);
   const std::int32_t ignore = dataset.info().ignore_index;
   Evaluation result{ConfusionMatrix(static_cast<index_t>(dataset.info().classes.size()), ignore), 0, {}, 0};
   Progress progress("eval");
@@ -47,7 +48,7 @@ inline Evaluation evaluate(nn::AnyModule<>& network, const NetworkInfo& info, co
       x.alias({1, h, w, 3}, i * h * w * 3).copy_from(network_input(info, sample.image));
       target.alias({h, w}, i * h * w).copy_from(sample.label);
     }
-    const Tensor<float> probabilities = models::predict_probabilities(network, x, {.flip = options.flip});
+    const Tensor<float> probabilities = models::predict_probabilities(infer, cast<T>(x.to<D>()), {.flip = options.flip}).template to<Cpu>();
     const Tensor<std::int32_t> prediction = models::most_likely(probabilities);
     result.confusion.add(prediction, target);
     const index_t C = probabilities.dim(3);

@@ -14,7 +14,7 @@ int run_summary(ModelConfig model, const std::string& checkpoint, const std::vec
   }
   for (const std::int64_t size : input)
     if (size < 1) throw ValueError("summary", "--input", "sizes of at least 1", concat(size));
-  nn::AnyModule<> network = build_network(model);
+  nn::AnyModule<> network = build_network<>(model);
   std::fputs(nn::to_string(network.summarize(Shape(input.begin(), input.end()))).c_str(), stdout);
   return 0;
 }
@@ -26,7 +26,7 @@ int run_models() {
     model.width = 64;
     model.batch_norm = false;
     model.classes = 11;
-    nn::AnyModule<> network = build_network(model);
+    nn::AnyModule<> network = build_network<>(model);
     const nn::Summary s = network.summarize({1, 256, 256, 3});
     std::printf("%-14s %s\n%14s %s\n%14s at width 64, 11 classes, 256 x 256: %s parameters, %.1f G multiply-adds\n", info.name.c_str(),
                 info.description.c_str(), "", info.source.c_str(), "", nn::grouped(s.parameters).c_str(),

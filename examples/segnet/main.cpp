@@ -1,6 +1,7 @@
 // segnet: train, evaluate and use segmentation networks from the command line.
 //
-// Exit codes: 0 done, 1 the run failed (loss not finite), 2 bad input (one line on stderr names it), 130 interrupted (resumable).
+// Exit codes: 0 done, 1 the run failed (loss not finite), 2 bad input or no such device (one line on stderr names it), 130 interrupted
+// (resumable).
 #include <CLI/CLI.hpp>
 
 #include "commands.hpp"
@@ -34,9 +35,17 @@ void add_data_options(CLI::App* app, DataConfig& data) {
   app->add_option("--scene-val", data.scene_val, "held-out scenes")->capture_default_str();
 }
 
+void add_device_options(CLI::App* app, DeviceConfig& c) {
+  app->add_option("--device", c.device, "where networks compute")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  app->add_option("--precision", c.precision, "on the GPU: float; tf32 (float, products rounded to 10 bits); bf16 (weights stay float)")
+      ->check(CLI::IsMember({"float", "tf32", "bf16"}))
+      ->capture_default_str();
+}
+
 void add_train_options(CLI::App* app, TrainConfig& c) {
   add_model_options(app, c.model);
   add_data_options(app, c.data);
+  add_device_options(app, c.compute);
   app->add_option("--epochs", c.epochs, "passes over the training set")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--batch", c.batch, "images per step")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option_function<std::vector<std::int64_t>>(
@@ -70,7 +79,8 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
       ->capture_default_str();
   app->add_option("--init", c.init, "start from the weights of this checkpoint (the last layer may differ)");
   app->add_option("--seed", c.seed, "of weights, scenes, order and augmentation")->capture_default_str();
-  app->add_option("--workers", c.workers, "threads that prepare batches")->capture_default_str();
+  app->add_option("--workers", c.workers, "threads that prepare batches; -1: one, or for the GPU one a core")->capture_default_str();
+  app->add_option("--cache", c.cache, "GiB of decoded images to keep in memory")->capture_default_str()->check(CLI::NonNegativeNumber);
   app->add_option("--eval-every", c.eval_every, "epochs between evaluations")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--checkpoint-every", c.checkpoint_every, "steps between checkpoints; 0: at the end of an epoch")->capture_default_str();
   app->add_option("--max-minutes", c.max_minutes, "stop after the first epoch that ends later; 0: no limit")->capture_default_str();
@@ -102,6 +112,7 @@ int main(int argc, char** argv) {
   eval->add_flag("--flip-test", eval_config.flip, "average with the mirrored image");
   eval->add_flag("--other-data", eval_config.other_data, "score on the data set given here, not on the one of the checkpoint");
   add_data_options(eval, eval_config.data);
+  add_device_options(eval, eval_config.compute);
   eval->callback([&] { exit_code = run_eval(eval_config); });
 
   PredictConfig predict_config;
@@ -115,6 +126,7 @@ int main(int argc, char** argv) {
   predict->add_option("--overlap", predict_config.overlap, "pixels that neighbouring tiles share")->capture_default_str();
   predict->add_flag("--probabilities", predict_config.probabilities, "also one grey map per class, 255 = certain");
   predict->add_flag("--flip-test", predict_config.flip, "average with the mirrored image");
+  add_device_options(predict, predict_config.compute);
   predict->callback([&] { exit_code = run_predict(predict_config); });
 
   ModelConfig summary_model;

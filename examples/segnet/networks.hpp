@@ -35,7 +35,9 @@ inline data::Normalization normalization(const NetworkInfo& info) {
 }
 
 /// A network of this configuration for images of any size, initialised from `default_generator()`.
-/// In a file of its own: the kernels are compiled once, not for each command.
-nn::AnyModule<> build_network(const ModelConfig& config);
+/// In a file of its own: the kernels are compiled once, not for each command. For <float, Cpu>, and in a program with CUDA for
+/// <float, Cuda> and <bfloat16, Cuda>.
+template <class T = float, class D = Cpu>
+nn::AnyModule<T, D> build_network(const ModelConfig& config);
 
 }  // namespace segnet::program

@@ -3,6 +3,7 @@
 
 #include "checkpoint.hpp"
 #include "commands.hpp"
+#include "device.hpp"
 #include "progress.hpp"
 #include "segnet/io/label_map.hpp"
 #include "segnet/report/overlay.hpp"
@@ -38,16 +39,16 @@ std::vector<fs::path> pictures(const std::vector<std::string>& inputs) {
   return all;
 }
 
-}  // namespace
-
-int run_predict(const PredictConfig& config) {
-  const TrainedNetwork trained = load_network(config.checkpoint);
+template <class T, class D>
+int predict(const PredictConfig& config) {
+  const auto trained = load_network<T, D>(config.checkpoint);
   const std::vector<fs::path> files = pictures(config.inputs);
   const models::InferenceOptions options{.tile = config.tile, .overlap = config.overlap, .flip = config.flip};
   if (config.tile < 0 || (config.tile > 0 && (config.overlap < 0 || config.overlap >= config.tile)))
     throw ValueError("predict", "--overlap", "at least 0 and below --tile", concat(config.overlap));
   const OutputFolder output(config.output);
 
+  const auto infer = for_inference(trained.network);
   Progress progress("predict");
   std::map<std::string, fs::path> used;
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -56,7 +57,7 @@ int run_predict(const PredictConfig& config) {
       throw IoError(files[i].string(),
                     concat("would overwrite the result of ", at->second.string(), ": the names differ by folder or extension only"));
     const Tensor<std::uint8_t> image = read_image(files[i].string());
-    const Tensor<float> probabilities = models::predict_probabilities(trained.network, trained.input(image), options);
+    const Tensor<float> probabilities = models::predict_probabilities(infer, trained.input(image), options).template to<Cpu>();
     const Tensor<std::int32_t> labels = models::most_likely(probabilities).alias({image.dim(0), image.dim(1)});
     const std::string base = output.of(stem);
     write_label_map(base + ".png", labels, trained.header.palette);
@@ -78,6 +79,12 @@ int run_predict(const PredictConfig& config) {
     for (std::size_t c = 0; c < trained.header.classes.size(); ++c)
       std::printf("  NAME_%zu.png: probability of %s\n", c, trained.header.classes[c].c_str());
   return 0;
+}
+
+}  // namespace
+
+int run_predict(const PredictConfig& config) {
+  return on_device(config.compute, [&]<class T, class D> { return predict<T, D>(config); });
 }
 
 }  // namespace segnet::program

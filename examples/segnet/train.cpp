@@ -5,10 +5,12 @@
 #include "checkpoint.hpp"
 #include "commands.hpp"
 #include "datasets.hpp"
+#include "device.hpp"
 #include "evaluate.hpp"
 #include "progress.hpp"
 #include "report.hpp"
-#include "segnet/data/loader.hpp"
+#include "segnet/data/cached.hpp"
+#include "segnet/data/feeder.hpp"
 #include "segnet/ops/cross_entropy.hpp"
 #include "segnet/optim/adam.hpp"
 #include "segnet/optim/clip.hpp"
@@ -25,30 +27,31 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-using State = optim::OptimizerState<float>;
-
 /// An optimiser's (or moving average's) state as entries of a checkpoint, and back.
-void put_state(std::vector<SafetensorsEntry>& entries, const std::string& prefix, const State& state) {
-  for (const auto& [name, tensor] : state.tensors) entries.emplace_back(prefix + name, tensor);
+template <class D>
+void put_state(std::vector<SafetensorsEntry>& entries, const std::string& prefix, const optim::OptimizerState<float, D>& state) {
+  for (const auto& [name, tensor] : state.tensors) entries.emplace_back(prefix + name, tensor.template to<Cpu>());
   for (const auto& [name, steps] : state.steps) entries.emplace_back(prefix + "steps:" + name, Tensor<std::int64_t>({}, {steps}));
 }
-State get_state(const SafetensorsFile& file, const std::string& prefix) {
-  State state;
+template <class D>
+optim::OptimizerState<float, D> get_state(const SafetensorsFile& file, const std::string& prefix) {
+  optim::OptimizerState<float, D> state;
   for (const auto& name : file.names()) {
     if (!name.starts_with(prefix)) continue;
     const std::string own = name.substr(prefix.size());
     if (own.starts_with("steps:")) state.steps.emplace_back(own.substr(6), file.tensor<std::int64_t>(name).item());
-    else state.tensors.emplace_back(own, file.tensor<float>(name));
+    else state.tensors.emplace_back(own, file.tensor<float>(name).to<D>());
   }
   return state;
 }
 
 /// Weight decay is for weights: biases and the parameters of norms (one-dimensional) go without.
-std::unique_ptr<optim::Optimizer<float>> make_optimizer(const TrainConfig& c, const std::vector<nn::NamedTensor<float>>& state) {
-  std::vector<nn::NamedTensor<float>> decayed, plain;
+template <class D>
+std::unique_ptr<optim::Optimizer<float, D>> make_optimizer(const TrainConfig& c, const std::vector<nn::NamedTensor<float, D>>& state) {
+  std::vector<nn::NamedTensor<float, D>> decayed, plain;
   for (const auto& entry : state)
     if (entry.trainable) (entry.tensor.rank() > 1 ? decayed : plain).push_back(entry);
-  const auto build = [&](auto optimizer, auto options) -> std::unique_ptr<optim::Optimizer<float>> {
+  const auto build = [&](auto optimizer, auto options) -> std::unique_ptr<optim::Optimizer<float, D>> {
     options.lr = c.lr;
     options.weight_decay = c.weight_decay;
     optimizer.add_group(decayed, options);
@@ -56,10 +59,10 @@ std::unique_ptr<optim::Optimizer<float>> make_optimizer(const TrainConfig& c, co
     optimizer.add_group(plain, options);
     return std::make_unique<decltype(optimizer)>(std::move(optimizer));
   };
-  if (c.optimizer == "sgd") return build(optim::Sgd<float>(), optim::SgdOptions{.momentum = c.momentum});
-  if (c.optimizer == "adam") return build(optim::Adam<float>(), optim::AdamOptions{});
-  if (c.optimizer == "rmsprop") return build(optim::Rmsprop<float>(), optim::RmspropOptions{.momentum = c.momentum});
-  return build(optim::AdamW<float>(), optim::AdamWOptions{});
+  if (c.optimizer == "sgd") return build(optim::Sgd<float, D>(), optim::SgdOptions{.momentum = c.momentum});
+  if (c.optimizer == "adam") return build(optim::Adam<float, D>(), optim::AdamOptions{});
+  if (c.optimizer == "rmsprop") return build(optim::Rmsprop<float, D>(), optim::RmspropOptions{.momentum = c.momentum});
+  return build(optim::AdamW<float, D>(), optim::AdamWOptions{});
 }
 
 optim::Schedule make_schedule(const TrainConfig& c, std::int64_t total_steps) {
@@ -88,18 +91,19 @@ data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& netw
           .ignore_index = train.info().ignore_index};
 }
 
-/// A run in progress: everything that a checkpoint holds.
+/// A run in progress: everything that a checkpoint holds. Whatever the network computes in, weights and optimiser are float.
+template <class T, class D>
 struct Training {
   CheckpointHeader header;
-  nn::AnyModule<> network;
-  std::unique_ptr<optim::Optimizer<float>> optimizer;
-  std::optional<optim::Ema<float>> ema;
+  nn::AnyModule<T, D> network;
+  std::unique_ptr<optim::Optimizer<float, D>> optimizer;
+  std::optional<optim::Ema<float, D>> ema;
 
   Training(const TrainConfig& config, const data::DatasetInfo& info) : header{config, {}, info.classes, info.palette} {
     default_generator() = {config.seed};
-    network = build_network(config.model);
+    network = build_network<T, D>(config.model);
     if (!config.init.empty()) load_initial(config.init);
-    optimizer = make_optimizer(config, network.state_dict());
+    optimizer = make_optimizer<D>(config, network.state_dict());
     if (config.ema > 0) ema.emplace(network.state_dict(), optim::EmaOptions{.decay = config.ema});
   }
 
@@ -115,8 +119,8 @@ struct Training {
   }
   void restore(const SafetensorsFile& file, const RunState& state) {
     load_weights(file, network.state_dict(), true, "model.");
-    optimizer->load_state(get_state(file, "optimizer."));
-    if (ema) ema->load_state(get_state(file, "ema."));
+    optimizer->load_state(get_state<D>(file, "optimizer."));
+    if (ema) ema->load_state(get_state<D>(file, "ema."));
     header.state = state;
     default_generator() = {state.random_seed, state.random_offset};
   }
@@ -132,41 +136,51 @@ struct Training {
   }
 };
 
-index_t count_parameters(const nn::AnyModule<>& network) {
+template <class T, class D>
+index_t count_parameters(const nn::AnyModule<T, D>& network) {
   index_t n = 0;
   for (const auto& entry : network.state_dict()) n += entry.trainable ? entry.tensor.numel() : 0;
   return n;
 }
 
-}  // namespace
+/// Steps whose losses are read together: reading one waits for the GPU, which would run dry meanwhile.
+template <class D>
+constexpr std::int64_t read_every = std::is_same_v<D, Cpu> ? 1 : RunState::losses_every;
 
-int run_train(TrainConfig config, bool resume) {
-  const OutputFolder paths(config.output);
+template <class D>
+int workers_of(const TrainConfig& config) {
+  if (config.workers >= 0) return config.workers;
+  return std::is_same_v<D, Cpu> ? 1 : static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
+}
+
+/// "cuda: NVIDIA H200, bf16"
+template <class D>
+std::string computes_on(const TrainConfig& config) {
+  if constexpr (std::is_same_v<D, Cpu>) return concat(num_threads(), " threads");
+  else return concat(D::name, ": ", cuda::device_info().name, ", ", config.compute.precision);
+}
+
+/// `checkpoint`: of the run to go on with, and where that was
+template <class T, class D>
+int train(TrainConfig config, const OutputFolder& paths, const std::optional<SafetensorsFile>& checkpoint, const RunState& resumed) {
   const std::string last = paths.of("last.safetensors");
-  if (fs::exists(last) && !resume) throw IoError(last, "there is a run in this folder: go on with --resume, or choose another --output");
-  std::optional<SafetensorsFile> checkpoint;
-  RunState resumed;
-  if (resume) {
-    checkpoint.emplace(last);
-    const CheckpointHeader header = read_header(*checkpoint);
-    const std::string folder = config.output;
-    config = header.config;
-    config.output = folder;
-    resumed = header.state;
-  }
   const NetworkInfo& info = network_info(config.model.name);
-  const data::Dataset train_data = open_dataset(config.data, "train"), val_data = open_dataset(config.data, "val");
+  const auto open = [&](const char* split) {
+    return data::Dataset(data::Cached(open_dataset(config.data, split), static_cast<std::size_t>(config.cache * 0x1p30)));
+  };
+  const data::Dataset train_data = open("train"), val_data = open("val");
   config.model.classes = static_cast<std::int64_t>(train_data.info().classes.size());
   const data::Augmentation augmentation = augmentation_of(config, info, train_data);
-  Tensor<float> class_weight;
-  if (config.class_weights == "median-frequency") class_weight = class_weights(config.data, train_data);
+  Tensor<float, D> class_weight;
+  if (config.class_weights == "median-frequency") class_weight = class_weights(config.data, train_data).to<D>();
 
-  Training training(config, train_data.info());
+  Training<T, D> training(config, train_data.info());
   if (checkpoint) training.restore(*checkpoint, resumed);
   RunState& state = training.header.state;
 
   data::Loader loader(train_data, augmentation,
-                      {.batch = config.batch, .seed = config.seed, .workers = config.workers, .shuffle = true, .drop_last = true});
+                      {.batch = config.batch, .seed = config.seed, .workers = workers_of<D>(config), .shuffle = true, .drop_last = true});
+  data::Feeder<D> feeder(loader);
   const std::int64_t batches = loader.batches();
   if (batches == 0)
     throw ValueError("train", "--batch", concat("at most the ", train_data.size(), " training images"), concat(config.batch));
@@ -175,8 +189,9 @@ int run_train(TrainConfig config, bool resume) {
   std::printf("%s  %s parameters  %s: %lld training images, %lld held out, %zu classes\n", config.model.name.c_str(),
               nn::grouped(count_parameters(training.network)).c_str(), config.data.kind.c_str(), static_cast<long long>(train_data.size()),
               static_cast<long long>(val_data.size()), train_data.info().classes.size());
-  std::printf("%d epochs of %lld steps, batch %lld, %d threads%s\n", config.epochs, static_cast<long long>(batches),
-              static_cast<long long>(config.batch), num_threads(), checkpoint ? concat(", resumed after step ", state.step).c_str() : "");
+  std::printf("%d epochs of %lld steps, batch %lld, %s%s\n", config.epochs, static_cast<long long>(batches),
+              static_cast<long long>(config.batch), computes_on<D>(config).c_str(),
+              checkpoint ? concat(", resumed after step ", state.step).c_str() : "");
 
   interrupted = 0;
   std::signal(SIGINT, [](int) { interrupted = 1; });
@@ -185,59 +200,81 @@ int run_train(TrainConfig config, bool resume) {
   const auto seconds = [&] { return before + progress.seconds(); };
   const auto save_last = [&] { training.save_last(last, seconds()); };
 
-  bool out_of_time = false;
-  while (state.epoch < config.epochs && !out_of_time) {
-    training.network.train();
-    loader.start(state.epoch, state.batch);
-    const double epoch_start = progress.seconds();
-    const std::int64_t first_batch = state.batch;
-    while (state.batch < batches) {
-      const data::Batch batch = *loader.next();
-      const double lr = schedule.lr(state.step);
-      training.optimizer->set_lr(lr);
-      training.optimizer->zero_grad();
-      const Tensor<float> loss = cross_entropy(
-          training.network(batch.images), batch.labels,
-          {.class_weight = class_weight, .ignore_index = train_data.info().ignore_index, .label_smoothing = config.label_smoothing});
-      const double value = static_cast<double>(loss.item());
+  struct StepLoss {
+    std::int64_t step;  ///< before it
+    double lr;
+    Tensor<float, D> value;
+  };
+  std::vector<StepLoss> unread;
+  /// Adds up the losses of the last steps. False, with a message, when one is not finite.
+  const auto read_losses = [&] {
+    for (const StepLoss& loss : unread) {
+      const double value = static_cast<double>(loss.value.item());
       if (!std::isfinite(value)) {
         progress.clear();
         std::fprintf(
             stderr,
             "segnet: the loss is %s at step %lld (epoch %d, lr %g): stopped. The last checkpoint, %s, is from before; try a smaller --lr, "
             "--warmup or --clip\n",
-            std::isnan(value) ? "not a number" : "infinite", static_cast<long long>(state.step), state.epoch + 1, lr,
-            paths.of("last.safetensors").c_str());
-        return 1;
+            std::isnan(value) ? "not a number" : "infinite", static_cast<long long>(loss.step), state.epoch + 1, loss.lr, last.c_str());
+        return false;
       }
+      state.loss_sum += value;
+      state.loss_window += value;
+      if ((loss.step + 1) % RunState::losses_every == 0) {
+        state.losses.push_back(state.loss_window / static_cast<double>(RunState::losses_every));
+        state.loss_window = 0;
+      }
+    }
+    unread.clear();
+    return true;
+  };
+
+  bool out_of_time = false;
+  while (state.epoch < config.epochs && !out_of_time) {
+    training.network.train();
+    feeder.start(state.epoch, state.batch);
+    const double epoch_start = progress.seconds();
+    const std::int64_t first_batch = state.batch;
+    while (state.batch < batches) {
+      const data::DeviceBatch<D> batch = *feeder.next();
+      const double lr = schedule.lr(state.step);
+      training.optimizer->set_lr(lr);
+      training.optimizer->zero_grad();
+      const Tensor<float, D> loss = cross_entropy(training.network(cast<T>(batch.images)), batch.labels,
+                                                  {.class_weight = class_weight,
+                                                   .ignore_index = train_data.info().ignore_index,
+                                                   .label_smoothing = config.label_smoothing,
+                                                   .check_labels = false});  // the loader did
+      unread.push_back({state.step, lr, loss.detach()});
+      if ((state.step + 1) % read_every<D> == 0 && !read_losses()) return 1;
       loss.backward();
       if (config.clip > 0) optim::clip_grad_norm(training.optimizer->parameters(), config.clip);
       training.optimizer->step();
       if (training.ema) training.ema->update();
       ++state.batch;
       ++state.step;
-      state.loss_sum += value;
-      state.loss_window += value;
-      if (state.step % RunState::losses_every == 0) {
-        state.losses.push_back(state.loss_window / static_cast<double>(RunState::losses_every));
-        state.loss_window = 0;
-      }
-
       const double rate = static_cast<double>((state.batch - first_batch) * config.batch) / (progress.seconds() - epoch_start);
       const double left = static_cast<double>((total_steps - state.step) * config.batch) / rate;
       char text[128];
       std::snprintf(text, sizeof text, "epoch %d/%d  loss %.4f  %.1f images/s  %s left", state.epoch + 1, config.epochs,
-                    state.loss_sum / static_cast<double>(state.batch), rate, clock_text(left).c_str());
+                    state.loss_sum / static_cast<double>(std::max<std::int64_t>(1, state.batch - static_cast<std::int64_t>(unread.size()))),
+                    rate, clock_text(left).c_str());
       progress.update(state.batch, batches, text);
       if (interrupted) {
+        if (!read_losses()) return 1;
         save_last();
         progress.clear();
         std::printf("Interrupted after step %lld. Go on with: segnet train --resume --output %s\n", static_cast<long long>(state.step),
                     config.output.c_str());
         return 130;
       }
-      if (config.checkpoint_every > 0 && state.step % config.checkpoint_every == 0 && state.batch < batches) save_last();
+      if (config.checkpoint_every > 0 && state.step % config.checkpoint_every == 0 && state.batch < batches) {
+        if (!read_losses()) return 1;
+        save_last();
+      }
     }
+    if (!read_losses()) return 1;
 
     EpochRecord record;
     record.epoch = ++state.epoch;
@@ -290,6 +327,25 @@ int run_train(TrainConfig config, bool resume) {
   std::printf("weights   %s\nreport    %s  (open it in a browser)\nlog       %s\n", paths.of("best.safetensors").c_str(),
               paths.of("report.html").c_str(), paths.of("log.csv").c_str());
   return 0;
+}
+
+}  // namespace
+
+int run_train(TrainConfig config, bool resume) {
+  const OutputFolder paths(config.output);
+  const std::string last = paths.of("last.safetensors");
+  if (fs::exists(last) && !resume) throw IoError(last, "there is a run in this folder: go on with --resume, or choose another --output");
+  std::optional<SafetensorsFile> checkpoint;
+  RunState resumed;
+  if (resume) {
+    checkpoint.emplace(last);
+    const CheckpointHeader header = read_header(*checkpoint);
+    const std::string folder = config.output;
+    config = header.config;
+    config.output = folder;
+    resumed = header.state;
+  }
+  return on_device(config.compute, [&]<class T, class D> { return train<T, D>(config, paths, checkpoint, resumed); });
 }
 
 }  // namespace segnet::program

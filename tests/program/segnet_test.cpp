@@ -203,6 +203,66 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
   CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
 }
 
+TEST_CASE("on the GPU: killed and resumed to the bit, mixed precision, scores and pictures as on the CPU; or one line why not") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  const auto train = [&](const std::string& output, const std::string& precision) {
+    return train_arguments(folder, folder / output, {"--epochs", "12", "--lr", "1e-2", "--device", "cuda", "--precision", precision});
+  };
+  for (const std::string precision : {"bf16", "tf32", "float"}) {
+    INFO(precision);
+    const auto started = std::chrono::steady_clock::now();
+    const Outcome whole = run(folder, train("whole_" + precision, precision));
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    if (whole.code == 2 && whole.err.starts_with("segnet: segnet: device cuda")) {
+      CHECK(std::count(whole.err.begin(), whole.err.end(), '\n') == 1);
+      CHECK_FALSE(fs::exists(folder / ("whole_" + precision)));
+      MESSAGE("skipped: ", whole.err);
+      return;
+    }
+    INFO(whole.err);
+    REQUIRE(whole.code == 0);
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      const bool resume = fs::exists(folder / "killed/last.safetensors");
+      const pid_t child =
+          start(folder, resume ? std::vector<std::string>{"train", "--resume", "--output", folder / "killed"} : train("killed", precision));
+      if (attempt < 3) {
+        std::this_thread::sleep_for(std::chrono::duration<double>(seconds * testing::random().uniform(0.3, 0.9)));
+        kill(child, SIGKILL);
+        (void)finish(folder, child);
+      } else {
+        const Outcome rest = finish(folder, child);
+        INFO(rest.err);
+        REQUIRE(rest.code == 0);
+      }
+    }
+    CHECK(same_tensors(folder / ("whole_" + precision + "/last.safetensors"), folder / "killed/last.safetensors"));
+    fs::remove_all(folder / "killed");
+  }
+  const std::string checkpoint = folder / "whole_float/best.safetensors";
+  const auto loss = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"eval", checkpoint, "--flip-test"});
+    const Outcome end = run(folder, more);
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+    return std::stod(end.out.substr(end.out.rfind("loss ") + 5));
+  };
+  const double expected = loss({});
+  CHECK(loss({"--device", "cuda"}) == doctest::Approx(expected).epsilon(0.002));
+  CHECK(loss({"--device", "cuda", "--precision", "bf16"}) == doctest::Approx(expected).epsilon(0.05));
+  for (const std::string device : {"cpu", "cuda"})
+    REQUIRE(
+        run(folder, {"predict", checkpoint, folder / "images", "-o", folder / device, "--device", device, "--tile", "24", "--overlap", "8"})
+            .code == 0);
+  index_t different = 0;
+  for (int n = 0; n < 12; ++n) {
+    const auto a = read_label_map(folder / concat("cpu/", n, ".png")), b = read_label_map(folder / concat("cuda/", n, ".png"));
+    for (index_t i = 0; i < a.numel(); ++i) different += a.data()[i] != b.data()[i];
+  }
+  CHECK(different < 12 * 24 * 32 / 20);
+}
+
 TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind") {
   NEEDS_PROGRAM
   const Folder folder;
@@ -224,6 +284,8 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train({"--batch", "1000"}), "--batch");
   fails(train({"--model", "vnet"}), "vnet");
   fails(train({"--depth", "0"}), "depth");
+  fails(train({"--device", "tpu"}), "--device");
+  fails(train({"--precision", "bf16"}), "--precision");
   fails(train({"--images", folder / "empty"}), "empty");
   fails(train({"--images", folder / "nowhere"}), "nowhere");
   fails(train({"--init", folder / "images/0.png"}), "0.png");
