@@ -1,4 +1,4 @@
-# find_package(segnet REQUIRED [COMPONENTS io eigen]) -> segnet::segnet [segnet::io segnet::eigen]
+# find_package(segnet REQUIRED [COMPONENTS io eigen cuda]) -> segnet::segnet [segnet::io segnet::eigen segnet::cuda]
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 include(${CMAKE_CURRENT_LIST_DIR}/segnet_targets.cmake)
@@ -18,6 +18,8 @@ foreach(component IN LISTS segnet_FIND_COMPONENTS)
     list(POP_FRONT CMAKE_MODULE_PATH)
   elseif(component STREQUAL "eigen")
     find_dependency(Eigen3)
+  elseif(component STREQUAL "cuda")
+    find_dependency(CUDAToolkit)
   endif()
   include(${CMAKE_CURRENT_LIST_DIR}/segnet_${component}_targets.cmake OPTIONAL RESULT_VARIABLE segnet_${component}_FOUND)
   if(NOT segnet_${component}_FOUND AND segnet_FIND_REQUIRED_${component})

@@ -21,11 +21,14 @@ file(GLOB segnet_cuda_sources CONFIGURE_DEPENDS cuda/*.cu)
 add_library(segnet_cuda STATIC ${segnet_cuda_sources})
 add_library(segnet::cuda ALIAS segnet_cuda)
 set_target_properties(segnet_cuda PROPERTIES EXPORT_NAME cuda)
+if(NOT PROJECT_IS_TOP_LEVEL)
+  set_target_properties(segnet_cuda PROPERTIES EXCLUDE_FROM_ALL ON)  # built when something links to it
+endif()
 target_link_libraries(segnet_cuda PUBLIC segnet CUDA::cudart_static CUDA::cublas CUDA::cublasLt)
 # For users' own .cu files too: CMake 3.25 does not know C++20 for nvcc 13, and nvcc does not know g++'s unrolling pragma.
 target_compile_options(segnet_cuda PUBLIC $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -diag-suppress=1675,554>)
 # #include <segnet/cuda/pooling.cuh>, here as in an installation.
 file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/include/segnet)
 file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/cuda ${CMAKE_CURRENT_BINARY_DIR}/include/segnet/cuda SYMBOLIC)
-target_include_directories(segnet_cuda PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_BINARY_DIR}/include>)
+target_include_directories(segnet_cuda PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_compile_definitions(segnet_cuda INTERFACE SEGNET_CUDA=1)  # for programs that run with and without: #if defined(SEGNET_CUDA)

@@ -1,8 +1,8 @@
-# `cmake --install`: the headers and a package for find_package(segnet [COMPONENTS io eigen]).
+# `cmake --install`: the headers and a package for find_package(segnet [COMPONENTS io eigen cuda]).
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/segnet)  # no compiled code: the same files serve every architecture
+set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/segnet)  # the headers serve every architecture; segnet::cuda is for this one
 install(TARGETS segnet EXPORT segnet_targets FILE_SET HEADERS)
 install(EXPORT segnet_targets NAMESPACE segnet:: DESTINATION ${package_dir})
 foreach(component io eigen)
@@ -11,6 +11,11 @@ foreach(component io eigen)
     install(EXPORT segnet_${component}_targets NAMESPACE segnet:: DESTINATION ${package_dir})
   endif()
 endforeach()
+if(TARGET segnet_cuda)
+  install(TARGETS segnet_cuda EXPORT segnet_cuda_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT segnet_cuda_targets NAMESPACE segnet:: DESTINATION ${package_dir})
+  install(DIRECTORY cuda/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/segnet/cuda FILES_MATCHING PATTERN *.cuh)
+endif()
 
 write_basic_package_version_file(segnetConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/segnetConfig.cmake ${CMAKE_CURRENT_LIST_DIR}/Findstb.cmake
