@@ -89,6 +89,26 @@ TEST_CASE("modules: copies share their tensors, clones do not") {
   CHECK_FALSE(clone.layers[0].scale.tracked());
 }
 
+TEST_CASE("modules: copy_state moves every tensor, between types too, and refuses another network") {
+  default_generator() = {1};
+  const Net<float> from;
+  default_generator() = {2};
+  const Net<float> to;
+  const Net<double> wide;
+  nn::copy_state(nn::state_dict<float>(from), nn::state_dict<float>(to));
+  nn::copy_state(nn::state_dict<float>(from), nn::state_dict<double>(wide));
+  const auto a = nn::state_dict<float>(from), b = nn::state_dict<float>(to);
+  const auto c = nn::state_dict<double>(wide);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    CHECK(equal(a[i].tensor, b[i].tensor));
+    CHECK(max_difference(a[i].tensor, c[i].tensor) == 0);
+    CHECK_FALSE(a[i].tensor.shares_memory_with(b[i].tensor));
+  }
+  const Block<float> other(4, 8);
+  CHECK_THROWS_WITH_AS(nn::copy_state(nn::state_dict<float>(other), nn::state_dict<float>(to)),
+                       doctest::Contains("expected 'stem.0.weight', got 'conv.weight'"), ValueError);
+}
+
 TEST_CASE("layers: the seed of the default generator names the weights") {
   default_generator() = {11};
   const nn::Conv2d<float> a(3, 4, 3);
