@@ -85,33 +85,36 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const
     if (my_chunk == 0) out_at[m] = out;
   }
 
-  const T* const source = p.source + static_cast<index_t>(group) * p.depth;
-  const T* const weight = p.weight + static_cast<index_t>(group) * p.columns * p.weight_row;
-  const int pixel_size = p.groups * p.depth;
-  kernels::Digits k = kernels::digits(my_chunk * chunk, max(column.taps, 1), p.depth);
+  constexpr int size = static_cast<int>(sizeof(T));
+  const index_t source = mma::global_address(p.source + static_cast<index_t>(group) * p.depth);
+  const index_t weight = mma::global_address(p.weight + (static_cast<index_t>(group) * p.columns + first_column + my_row) * p.weight_row +
+                                             (row.tap(0) * p.kernel_columns + column.tap(0)) * p.depth);
+  const int pixel_bytes = p.groups * p.depth * size, tap_down = row.period * p.kernel_columns * p.depth,
+            tap_across = column.period * p.depth;
+  const index_t weight_step = static_cast<index_t>(rows_apart) * p.weight_row * size;
+  const int taps_down = row.taps, taps_across = column.taps, spacing_down = row.spacing, spacing_across = column.spacing;
+  const unsigned H = static_cast<unsigned>(p.H), W = static_cast<unsigned>(p.W);
+  const int my_columns_left = p.columns - first_column - my_row;
+  kernels::Digits k = kernels::digits(my_chunk * chunk, max(taps_across, 1), p.depth);
   const unsigned shared = mma::shared_address(memory);
   const unsigned copy_to = shared + static_cast<unsigned>(my_row * row_bytes + ((my_chunk ^ (my_row % 8)) * 16));
 
   const auto copy_step = [&](int stage) {  // the next one
-    const bool exists = k.high < row.taps;
-    const int down = k.high * row.spacing, across = k.middle * column.spacing, moved = down * p.W + across;
+    const bool exists = k.high < taps_down;
+    const int across = k.middle * spacing_across, down = k.high * spacing_down, columns_left = exists ? my_columns_left : 0;
+    const int down_or_out = exists ? down : 1 << 29;  // no row is there
+    const index_t from = source + static_cast<index_t>(down * p.W + across) * pixel_bytes + k.low * size;
     const unsigned to = copy_to + static_cast<unsigned>(stage * stage_bytes);
 #pragma unroll
-    for (int i = 0; i < my_rows; ++i) {
-      const bool inside = exists && static_cast<unsigned>(h[i] + down) < static_cast<unsigned>(p.H) &&
-                          static_cast<unsigned>(w[i] + across) < static_cast<unsigned>(p.W);
-      mma::copy16(to + static_cast<unsigned>(i * rows_apart * row_bytes),
-                  inside ? source + static_cast<index_t>(at[i] + moved) * pixel_size + k.low : source, inside);
-    }
-    const T* tap = weight + (row.tap(k.high) * p.kernel_columns + column.tap(k.middle)) * p.depth + k.low;
+    for (int i = 0; i < my_rows; ++i)
+      mma::copy16(to + static_cast<unsigned>(i * rows_apart * row_bytes), from + static_cast<index_t>(at[i]) * pixel_bytes,
+                  (static_cast<unsigned>(h[i] + down_or_out) < H) & (static_cast<unsigned>(w[i] + across) < W));
+    const index_t tap = weight + static_cast<index_t>(k.high * tap_down + k.middle * tap_across + k.low) * size;
 #pragma unroll
-    for (int i = 0; i < my_columns; ++i) {
-      const int n = first_column + my_row + i * rows_apart;
-      const bool inside = exists && n < p.columns;
-      mma::copy16(to + static_cast<unsigned>((Tile::rows + i * rows_apart) * row_bytes),
-                  inside ? tap + static_cast<index_t>(n) * p.weight_row : weight, inside);
-    }
-    k = kernels::add(k, step, column.taps, p.depth);
+    for (int i = 0; i < my_columns; ++i)
+      mma::copy16(to + static_cast<unsigned>((Tile::rows + i * rows_apart) * row_bytes), tap + i * weight_step,
+                  i * rows_apart < columns_left);
+    k = kernels::add(k, step, taps_across, p.depth);
   };
 
   constexpr int fragments_down = Tile::warp_rows / 16, fragments_across = Tile::warp_columns / 8;
@@ -139,7 +142,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const
     }
   };
 
-  const int steps = (row.taps * column.taps * p.depth + 8 * chunk - 1) / (8 * chunk);
+  const int steps = (taps_down * taps_across * p.depth + 8 * chunk - 1) / (8 * chunk);
 #pragma unroll
   for (int s = 0; s < Tile::stages - 1; ++s) {
     if (s < steps) copy_step(s);

@@ -17,10 +17,12 @@ namespace mma {
 
 __device__ inline unsigned shared_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
-/// 16 bytes from device memory to shared memory, or zeros; both addresses are multiples of 16.
-__device__ inline void copy16(unsigned to, const void* from, bool exists) {
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)), "r"(exists ? 16 : 0)
-               : "memory");
+/// Addresses as numbers: those that nothing is read from may point anywhere.
+__device__ inline index_t global_address(const void* p) { return static_cast<index_t>(__cvta_generic_to_global(p)); }
+
+/// 16 bytes from device memory to shared memory, or, without reading, zeros. Addresses are multiples of 16.
+__device__ inline void copy16(unsigned to, index_t from, bool exists) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(exists ? 16 : 0) : "memory");
 }
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most `pending` of the groups that this thread committed last are under way.

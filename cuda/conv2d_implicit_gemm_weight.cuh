@@ -60,14 +60,17 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
   // My part of dy: one chunk of output channels.
   const int a_channel = first_output + thread % a_chunks * chunk, a_pixel = thread / a_chunks;
   const bool a_exists = a_channel < p.out_depth;
-  const int dy_size = p.groups * p.out_depth, x_size = p.groups * p.depth;
-  const T* const dy = p.dy + static_cast<index_t>(group) * p.out_depth + (a_exists ? a_channel : 0);
+  const int dy_bytes = p.groups * p.out_depth * size, x_bytes = p.groups * p.depth * size;
+  index_t dy = mma::global_address(p.dy + static_cast<index_t>(group) * p.out_depth + a_channel) +
+               static_cast<index_t>(first_pixel + a_pixel) * dy_bytes;
+  int a_pixels_left = a_exists ? end_pixel - first_pixel - a_pixel : 0;
   // My part of x: one chunk of one tap.
   const int b_input = first_input + thread % b_chunks * chunk, b_pixel = thread / b_chunks;
   const bool b_exists = b_input < p.inputs;
   const kernels::Digits tap = kernels::digits(b_exists ? b_input : 0, p.kernel_columns, p.depth);
   const int h0 = p.row.source(0, tap.high), w0 = p.column.source(0, tap.middle);
-  const T* const x = p.x + static_cast<index_t>(group) * p.depth + tap.low;
+  const index_t x = mma::global_address(p.x + static_cast<index_t>(group) * p.depth + tap.low);
+  int b_pixels_left = b_exists ? end_pixel - first_pixel - b_pixel : 0;
   kernels::Digits at[my_b];
 #pragma unroll
   for (int i = 0; i < my_b; ++i) at[i] = kernels::digits(first_pixel + b_pixel + i * b_apart, p.row.size, p.column.size);
@@ -75,26 +78,24 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
   const unsigned shared = mma::shared_address(memory);
   const unsigned a_to = shared + static_cast<unsigned>(a_pixel * a_pitch + thread % a_chunks * 16);
   const unsigned b_to = shared + static_cast<unsigned>(b_begin + b_pixel * b_pitch + thread % b_chunks * 16);
-  int next = first_pixel;
+  const unsigned H = static_cast<unsigned>(p.H), W = static_cast<unsigned>(p.W);
   const auto copy_step = [&](int stage) {  // the next one
     const unsigned moved = static_cast<unsigned>(stage * stage_bytes);
 #pragma unroll
-    for (int i = 0; i < my_a; ++i) {
-      const int pixel = next + a_pixel + i * a_apart;
-      const bool inside = a_exists && pixel < end_pixel;
-      mma::copy16(a_to + moved + static_cast<unsigned>(i * a_apart * a_pitch), inside ? dy + static_cast<index_t>(pixel) * dy_size : dy,
-                  inside);
-    }
+    for (int i = 0; i < my_a; ++i)
+      mma::copy16(a_to + moved + static_cast<unsigned>(i * a_apart * a_pitch), dy + static_cast<index_t>(i * a_apart) * dy_bytes,
+                  i * a_apart < a_pixels_left);
+    dy += static_cast<index_t>(depth) * dy_bytes;
+    a_pixels_left -= depth;
 #pragma unroll
     for (int i = 0; i < my_b; ++i) {
       const int h = at[i].middle * p.row.step + h0, w = at[i].low * p.column.step + w0;
-      const bool inside = b_exists && next + b_pixel + i * b_apart < end_pixel && static_cast<unsigned>(h) < static_cast<unsigned>(p.H) &&
-                          static_cast<unsigned>(w) < static_cast<unsigned>(p.W);
-      mma::copy16(b_to + moved + static_cast<unsigned>(i * b_apart * b_pitch),
-                  inside ? x + static_cast<index_t>((at[i].high * p.H + h) * p.W + w) * x_size : x, inside);
+      const unsigned pixel = (static_cast<unsigned>(at[i].high) * H + static_cast<unsigned>(h)) * W + static_cast<unsigned>(w);
+      mma::copy16(b_to + moved + static_cast<unsigned>(i * b_apart * b_pitch), x + static_cast<index_t>(pixel) * x_bytes,
+                  (i * b_apart < b_pixels_left) & (static_cast<unsigned>(h) < H) & (static_cast<unsigned>(w) < W));
       at[i] = kernels::add(at[i], p.step, p.row.size, p.column.size);
     }
-    next += depth;
+    b_pixels_left -= depth;
   };
 
   constexpr int fragments_down = Tile::warp_rows / 16, fragments_across = Tile::warp_columns / 8;

@@ -98,8 +98,8 @@ SEGNET_HOST_DEVICE inline Digits add(Digits a, Digits b, int middle_size, int lo
   const index_t beyond_h = g.H + g.padding.h + g.OH * g.stride.h + g.kh * g.dilation.h;
   const index_t beyond_w = g.W + g.padding.w + g.OW * g.stride.w + g.kw * g.dilation.w;
   if (!bounded({g.N, h}, most) || !bounded({g.N * h + beyond_h, w}, most) || (g.N * h + beyond_h) * w + beyond_w > most) return false;
-  return bounded({g.groups, input_channels}, most) && bounded({g.groups, output_channels}, most) &&
-         bounded({g.taps(), std::max(input_channels, output_channels)}, most) && bounded({output_channels, g.taps(), input_channels}, most);
+  return bounded({g.groups, input_channels}, far) && bounded({g.groups, output_channels}, far) &&
+         bounded({g.taps(), std::max(input_channels, output_channels)}, far) && bounded({output_channels, g.taps(), input_channels}, most);
 }
 
 }  // namespace segnet::kernels
