@@ -222,31 +222,62 @@ __global__ void __launch_bounds__(256) swap_ends_kernel(const T* from, T* to, un
     if (c0 + y < columns && r0 + x < rows) to[(static_cast<index_t>(c0 + y) * taps + tap) * rows + r0 + x] = square[x][y];
 }
 
-template <int warpgroups, int blocks, int stages>
-void launch_weight_gradient(WeightGradient g, const Gathering& places, const Images& images, const bfloat16* dy, const bfloat16* x,
-                            bfloat16* dw) {
-  using Tile = WeightTile<warpgroups, blocks, stages>;
-  const index_t tiles = (g.taps * g.chunks + blocks - 1) / blocks * ((g.channels + Tile::channels - 1) / Tile::channels);
-  const index_t slots = multiprocessors() * Tile::blocks_per_sm, steps = (static_cast<index_t>(g.pixels) + 63) / 64;
+/// Splits the steps of a gradient so that `slots` blocks at a time have equal work, and joins what they sum up. A tile's step takes
+/// `cycles`. run(g, partial) launches the kernel.
+template <class Run>
+void split_weight_gradient(WeightGradient g, index_t tiles, index_t slots, index_t steps, int cycles, bfloat16* dw, const Run& run) {
   const index_t size = static_cast<index_t>(g.channels) * g.taps * g.inputs;
-  // In cycles: a round of all blocks multiplies for 256 a step of 64 columns and starts and ends; partial sums are written and read.
+  // A round of blocks multiplies, and starts and ends in 4000 cycles or so; partial sums are written and read at 1800 bytes a cycle.
   const auto cost = [&](index_t splits) {
     const index_t rounds = (tiles * splits + slots - 1) / slots, per_split = (steps + splits - 1) / splits;
-    return static_cast<double>(rounds) * (static_cast<double>(per_split) * blocks * 256 + 4000) +
-           static_cast<double>(splits * size) * 8 / 1800;
+    return static_cast<double>(rounds * (per_split * cycles + 4000)) + static_cast<double>(splits * size) * 8 / 1800;
   };
   index_t splits = 1;
   for (index_t s = 2; s <= std::min<index_t>(steps, 2 * slots); ++s)
     if (cost(s) < cost(splits)) splits = s;
   g.steps_per_split = static_cast<unsigned>((steps + splits - 1) / splits);
   g.splits = static_cast<unsigned>((steps + g.steps_per_split - 1) / g.steps_per_split);  // none is empty
-
   const Scratch<float> partial(size * g.splits);
-  launch(weight_gradient_kernel<warpgroups, blocks, stages>, static_cast<unsigned>(std::min<index_t>(tiles * g.splits, slots)),
-         Tile::threads, Tile::shared,
-         box_map<bfloat16, 2>(dy, {static_cast<index_t>(g.channels), static_cast<index_t>(g.pixels)}, {64, 64}),
-         pixel_map(x, images, places, 64), g, partial.data());
+  run(g, static_cast<unsigned>(std::min<index_t>(tiles * g.splits, slots)), partial.data());
   for_each(size, JoinSplits<bfloat16>{dw, partial.data(), size, static_cast<index_t>(g.splits)});
+}
+
+template <int warpgroups, int blocks, int stages>
+void launch_weight_gradient(const WeightGradient& g, const Gathering& places, const Images& images, const bfloat16* dy, const bfloat16* x,
+                            bfloat16* dw) {
+  using Tile = WeightTile<warpgroups, blocks, stages>;
+  const index_t tiles = (g.taps * g.chunks + blocks - 1) / blocks * ((g.channels + Tile::channels - 1) / Tile::channels);
+  const auto dy_map = box_map<bfloat16, 2>(dy, {static_cast<index_t>(g.channels), static_cast<index_t>(g.pixels)}, {64, 64});
+  const auto x_map = pixel_map(x, images, places, 64);
+  split_weight_gradient(g, tiles, multiprocessors() * Tile::blocks_per_sm, (static_cast<index_t>(g.pixels) + 63) / 64, blocks * 256, dw,
+                        [&](const WeightGradient& split, unsigned grid, float* partial) {
+                          launch(weight_gradient_kernel<warpgroups, blocks, stages>, grid, Tile::threads, Tile::shared, dy_map, x_map,
+                                 split, partial);
+                        });
+}
+inline bool squares_take(const Gathering& g) {
+  return g.taps_h == 3 && g.taps_w == 3 && g.stride_h == 1 && g.stride_w == 1 && g.tap_h[3] <= WeightSquares::most_step;
+}
+void launch_weight_squares(const WeightGradient& g, const Gathering& places, const Images& images, const bfloat16* dy, const bfloat16* x,
+                           bfloat16* dw) {
+  using Tile = WeightSquareTile;
+  const WeightSquares r{(g.rows + 7) / 8, (g.columns + 7) / 8, places.tap_h[3]};
+  const auto dy_map = box_map<bfloat16, 4>(
+      dy, {static_cast<index_t>(g.channels), static_cast<index_t>(g.columns), static_cast<index_t>(g.rows), images.N}, {64, 8, 8, 1});
+  const auto x_map = box_map<bfloat16, 4>(x, {images.C, images.W, images.H, images.N}, {64, 8, 8 + 2 * r.step_h, 1});
+  split_weight_gradient(g, (static_cast<index_t>(g.channels) + 63) / 64 * g.chunks, multiprocessors(), images.N * r.down * r.across, 1152,
+                        dw, [&](const WeightGradient& split, unsigned grid, float* partial) {
+                          launch(weight_square_kernel, grid, Tile::threads, Tile::shared, dy_map, x_map, split, r, partial);
+                        });
+}
+WeightGradient weight_gradient(const Gathering& places, index_t inputs) {
+  WeightGradient p{};
+  p.pixels = places.pixels, p.rows = places.rows, p.columns = places.columns;
+  p.channels = places.channels, p.inputs = static_cast<unsigned>(inputs), p.chunks = places.chunks, p.taps = places.taps;
+  p.low_h = places.low_h, p.low_w = places.low_w, p.stride_h = places.stride_h, p.stride_w = places.stride_w;
+  std::copy_n(places.tap_h, places.taps, p.tap_h);
+  std::copy_n(places.tap_w, places.taps, p.tap_w);
+  return p;
 }
 
 /// Whether tiles that hold multiples of `unit` are filled to half at least.
@@ -317,12 +348,8 @@ void wgmma_grad_weight(const kernels::ConvGeometry& g, const T* dy, const T* x, 
   if constexpr (std::is_same_v<T, bfloat16>) {
     const Images images{g.N, g.H, g.W, g.C};
     const Gathering places = gathering(g.N, forward_rows(g), forward_columns(g), g.kw, images, g.O, 64);
-    WeightGradient p{};
-    p.pixels = places.pixels, p.rows = places.rows, p.columns = places.columns;
-    p.channels = places.channels, p.inputs = static_cast<unsigned>(g.C), p.chunks = places.chunks, p.taps = places.taps;
-    p.low_h = places.low_h, p.low_w = places.low_w, p.stride_h = places.stride_h, p.stride_w = places.stride_w;
-    std::copy_n(places.tap_h, places.taps, p.tap_h);
-    std::copy_n(places.tap_w, places.taps, p.tap_w);
+    const WeightGradient p = weight_gradient(places, g.C);
+    if (squares_take(places)) return launch_weight_squares(p, places, images, dy, x, dw);
     const unsigned blocks = p.taps * p.chunks;
     const bool thirds = (blocks + 2) / 3 * 3 <= (blocks + 3) / 4 * 4;
     if (g.O <= 64) {

@@ -348,6 +348,16 @@ struct WeightTile {
   static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
 };
 
+/// 32 registers of d, a thread's share of 64 columns, to rows m and m + 8 of `to`, from column c on.
+__device__ inline void store_partial(const float* d, float* to, unsigned m, unsigned c, index_t row, const WeightGradient& g) {
+#pragma unroll
+  for (int j = 0; j < 32; j += 4, c += 8) {
+    if (c >= g.inputs) return;
+    if (m < g.channels) *reinterpret_cast<float2*>(to + c) = make_float2(d[j], d[j + 1]);
+    if (m + 8 < g.channels) *reinterpret_cast<float2*>(to + 8 * row + c) = make_float2(d[j + 2], d[j + 3]);
+  }
+}
+
 /// partial [splits, channels, taps, inputs]: the sums over each split's pixels.
 template <int warpgroups, int blocks, int stages>
 __global__ void __launch_bounds__(WeightTile<warpgroups, blocks, stages>::threads, WeightTile<warpgroups, blocks, stages>::blocks_per_sm)
@@ -421,16 +431,95 @@ __global__ void __launch_bounds__(WeightTile<warpgroups, blocks, stages>::thread
     for (int b = 0; b < blocks; ++b) {
       const unsigned block = first + b, c0 = block / g.taps, t = block - c0 * g.taps;
       if (block >= all_blocks) break;
-      float* to = partial + (static_cast<index_t>(split) * g.channels + m) * row + t * g.inputs;
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        const unsigned c = c0 * 64 + j * 8 + lane % 4 * 2;
-        const float* e = d + b * 32 + j * 4;
-        if (c >= g.inputs) continue;
-        if (m < g.channels) *reinterpret_cast<float2*>(to + c) = make_float2(e[0], e[1]);
-        if (m + 8 < g.channels) *reinterpret_cast<float2*>(to + 8 * row + c) = make_float2(e[2], e[3]);
+      store_partial(d + b * 32, partial + (static_cast<index_t>(split) * g.channels + m) * row + t * g.inputs, m, c0 * 64 + lane % 4 * 2,
+                    row, g);
+    }
+  }
+#endif
+}
+
+/// The same for 3 x 3 kernels with stride 1, with less to copy. A step is a square of 8 x 8 pixels; each of three warpgroups has a
+/// column of taps, for which one box of x, taller than the square, serves all three: 64 columns of the product start some rows of the
+/// box below the 64 before, so they overlap in shared memory. Tiles are 64 channels m x 9 taps x 64 channels c.
+struct WeightSquares {
+  unsigned down, across, step_h;  // of an image: down * across squares; tap row u has tap_h = u * step_h
+  static constexpr unsigned most_step = 2;
+};
+struct WeightSquareTile {
+  static constexpr int warpgroups = 3, stages = 5, threads = 128 * warpgroups + 32;
+  static constexpr int dy_bytes = 64 * 128, box_bytes = (8 + 2 * WeightSquares::most_step) * 8 * 128;
+  static constexpr int stage_bytes = dy_bytes + 3 * box_bytes;
+  static constexpr int shared = 1024 + stages * stage_bytes + Ring<warpgroups, stages>::bytes;
+  static_assert(stage_bytes % 1024 == 0 && shared <= 227 * 1024);
+};
+
+static __global__ void __launch_bounds__(WeightSquareTile::threads, 1)
+    weight_square_kernel(const __grid_constant__ CUtensorMap dy_map, const __grid_constant__ CUtensorMap image_map,
+                         const __grid_constant__ WeightGradient g, const __grid_constant__ WeightSquares r, float* __restrict__ partial) {
+#if SEGNET_SM90A
+  using Tile = WeightSquareTile;
+  extern __shared__ char memory[];
+  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024;
+  Ring<Tile::warpgroups, Tile::stages> ring(buffers + Tile::stages * Tile::stage_bytes);
+  if (threadIdx.x == 0) ring.init();
+  __syncthreads();
+
+  const unsigned tiles = (g.channels + 63) / 64 * g.chunks;
+  const unsigned all_steps = g.pixels / (g.rows * g.columns) * r.down * r.across, warp = threadIdx.x / 32;
+
+  if (warp == 4 * Tile::warpgroups) {  // fills
+    if (threadIdx.x % 32 != 0) return;
+    prefetch_map(&dy_map);
+    prefetch_map(&image_map);
+    const unsigned box_bytes = (8 + 2 * r.step_h) * 8 * 128;
+    for (unsigned item = blockIdx.x; item < tiles * g.splits; item += gridDim.x) {
+      const unsigned split = item / tiles, tile = item % tiles;
+      const int channel = static_cast<int>(tile / g.chunks) * 64, c = static_cast<int>(tile % g.chunks) * 64;
+      const unsigned begin = split * g.steps_per_split, end = min(begin + g.steps_per_split, all_steps);
+      for (unsigned step = begin; step < end; ++step) {
+        const unsigned row = step / r.across, image = row / r.down;
+        const int h = static_cast<int>(row - image * r.down) * 8, w = static_cast<int>(step - row * r.across) * 8,
+                  n = static_cast<int>(image);
+        const Address barrier = ring.begin_fill(Tile::dy_bytes + 3 * box_bytes), to = buffers + ring.stage * Tile::stage_bytes;
+        copy_box(to, &dy_map, barrier, channel, w, h, n);
+        for (int v = 0; v < 3; ++v)
+          copy_box(to + Tile::dy_bytes + v * Tile::box_bytes, &image_map, barrier, c, w + g.low_w + g.tap_w[v], h + g.low_h, n);
+        ring.advance();
       }
     }
+    return;
+  }
+
+  const unsigned group = warp / 4, lane = threadIdx.x % 32;  // multiplies
+  float d[96] = {};
+  for (unsigned item = blockIdx.x; item < tiles * g.splits; item += gridDim.x) {
+    const unsigned split = item / tiles, tile = item % tiles;
+    const unsigned begin = split * g.steps_per_split, end = min(begin + g.steps_per_split, all_steps);
+    unsigned previous = 0;
+    for (unsigned step = begin; step < end; ++step) {
+      const Address from = buffers + ring.stage * Tile::stage_bytes;
+      const std::uint64_t a = matrix(from, 8192, 1024);
+      const std::uint64_t b = matrix(from + Tile::dy_bytes + group * Tile::box_bytes, r.step_h * 1024, 1024);
+      ring.wait_full();
+      wgmma_begin();
+#pragma unroll
+      for (int k = 0; k < 4; ++k) wgmma<bfloat16, true, true>(d, a + k * 128, b + k * 128, step > begin || k > 0);
+      wgmma_commit();
+      wgmma_wait<1>();
+      if (step > begin) ring.release(previous);
+      previous = ring.stage;
+      ring.advance();
+    }
+    wgmma_wait<0>();
+    ring.release(previous);
+    settle(d);
+
+    const unsigned m = tile / g.chunks * 64 + warp % 4 * 16 + lane / 4;
+    const index_t row = static_cast<index_t>(g.taps) * g.inputs;
+#pragma unroll
+    for (int u = 0; u < 3; ++u)
+      store_partial(d + u * 32, partial + (static_cast<index_t>(split) * g.channels + m) * row + (u * 3 + group) * g.inputs, m,
+                    tile % g.chunks * 64 + lane % 4 * 2, row, g);
   }
 #endif
 }

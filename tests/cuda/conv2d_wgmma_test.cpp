@@ -24,6 +24,9 @@ std::vector<kernels::ConvGeometry> shapes() {
           geometry({2, 40, 60, 128}, {64, 2, 2, 128}, {.stride = 2}),
           geometry({2, 64, 80, 32}, {64, 7, 7, 32}, {.stride = 2, .padding = 3}),
           geometry({5, 20, 51, 64}, {136, 1, 5, 64}, {.stride = {1, 2}, .padding = {Extent2(0, 3), Extent2(1, 0)}}),
+          geometry({2, 37, 53, 64}, {96, 5, 5, 64}, {.padding = 2}),
+          geometry({2, 50, 61, 64}, {64, 3, 3, 64}, {.padding = 2, .dilation = 2}),
+          geometry({3, 29, 35, 128}, {64, 3, 1, 128}, {.padding = {1, 0}}),
           geometry({1, 70, 70, 32}, {32, 3, 3, 32}, {}),
           geometry({2, 90, 120, 64}, {72, 3, 3, 64}, {.padding = 1})};
 }
