@@ -1,7 +1,6 @@
 // Adam and AdamW: steps scaled by running moments of the gradient.
 #pragma once
 
-#include "segnet/kernels/optimizer_step.hpp"
 #include "segnet/optim/optimizer.hpp"
 
 namespace segnet::optim {
@@ -38,8 +37,7 @@ struct AdamRule {
     return {"first_moment", "second_moment"};
   }
   template <class T, class D>
-  static void step(const Options& o, double lr, std::int64_t t, const Tensor<T, D>& p, const Tensor<T, D>& g,
-                   const std::vector<Tensor<T, D>>& slot) {
+  static void step(const Options& o, double lr, std::int64_t t, const kernels::Updates<T, D>& updates) {
     const double steps = static_cast<double>(t);
     const kernels::AdamStep<T> s{static_cast<T>(lr),
                                  static_cast<T>(o.weight_decay),
@@ -49,7 +47,7 @@ struct AdamRule {
                                  static_cast<T>(lr / (1 - std::pow(o.beta1, steps))),
                                  static_cast<T>(std::sqrt(1 - std::pow(o.beta2, steps))),
                                  decoupled};
-    kernels::adam_step(s, p.view(), g.view(), slot[0].view(), slot[1].view(), o.amsgrad ? slot[2].view() : View<T, D>{});
+    kernels::adam_step(s, updates);
   }
 };
 

@@ -1,7 +1,6 @@
 // An exponential moving average of weights, which often tests better than the weights themselves.
 #pragma once
 
-#include "segnet/core/isa.hpp"
 #include "segnet/optim/optimizer.hpp"
 
 namespace segnet::optim {
@@ -29,24 +28,12 @@ class Ema {
     if (swapped_in_) throw Error("segnet::Ema: update() while the averages are swapped in");
     const double t = static_cast<double>(++updates_);
     const T keep = static_cast<T>(options_.warm_up ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay);
-    for (Item& item : items_) {
-      T* average = item.average.data();
-      const T* weight = item.weight.data();
-      parallel_for(item.weight.numel(), 1 << 14, [=](index_t begin, index_t end) {
-        with_isa([=](auto) SEGNET_INLINE_LAMBDA {
-          SEGNET_SIMD
-          for (index_t i = begin; i < end; ++i) average[i] = weight[i] + keep * (average[i] - weight[i]);
-        });
-      });
-    }
+    kernels::update_averages(pairs(), keep);
   }
 
   /// Exchanges weights and averages, element by element. A second call puts both back, to the bit.
   void swap() {
-    for (Item& item : items_) {
-      T *a = item.average.data(), *w = item.weight.data();
-      for (index_t i = 0, n = item.weight.numel(); i < n; ++i) std::swap(a[i], w[i]);
-    }
+    kernels::swap_elements(pairs());
     swapped_in_ = !swapped_in_;
   }
 
@@ -89,6 +76,12 @@ class Ema {
     std::string name;
     Tensor<T, D> weight, average;
   };
+  /// {average, weight} of all
+  kernels::Batch<T, D, 2> pairs() const {
+    kernels::Batch<T, D, 2> all;
+    for (const Item& item : items_) all.push_back({{item.average.data(), item.weight.data()}, item.weight.numel()});
+    return all;
+  }
   EmaOptions options_;
   std::vector<Item> items_;
   std::int64_t updates_ = 0;

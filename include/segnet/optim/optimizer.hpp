@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "segnet/autograd/graph.hpp"
+#include "segnet/kernels/optimizer_step.hpp"
 
 namespace segnet::optim {
 
@@ -80,8 +81,8 @@ class Optimizer {
 /// An optimiser made of a Rule, which has
 ///   Options                      with `lr`, and defaults for everything
 ///   check(options)               throws ValueError
-///   slots(options)               names of the tensors kept per parameter, all of its shape and 0 at first
-///   step(options, lr, t, p, g, slot)   one update, t = 1, 2, ...; slot[k] are the tensors
+///   slots(options)               names of the tensors (three at most) kept per parameter, all of its shape and 0 at first
+///   step(options, lr, t, updates)    update t = 1, 2, ... of a list of {parameter, gradient, slots}
 template <class Rule, class T, class D>
 class RuleOptimizer : public Optimizer<T, D> {
  public:
@@ -134,12 +135,22 @@ class RuleOptimizer : public Optimizer<T, D> {
     for (Group& group : groups_) {
       Rule::check(group.options);
       const std::vector<const char*> names = Rule::slots(group.options);
+      kernels::Updates<T, D> updates;  // those of the same number of steps; nearly always all of the group
+      std::int64_t steps = 0;
+      const auto update = [&] {
+        if (!updates.empty()) Rule::step(group.options, group.options.lr * group.lr_scale, steps, updates);
+        updates.clear();
+      };
       for (Item& item : group.items) {
         const Tensor<T, D> gradient = item.parameter.grad();
         if (!gradient) continue;
         while (item.slots.size() < names.size()) item.slots.push_back(zeros<T, D>(item.parameter.shape()));
-        Rule::step(group.options, group.options.lr * group.lr_scale, ++item.steps, item.parameter, gradient, item.slots);
+        if (++item.steps != steps) update();
+        steps = item.steps;
+        updates.push_back({{item.parameter.data(), gradient.data(), nullptr, nullptr, nullptr}, item.parameter.numel()});
+        for (std::size_t k = 0; k < names.size(); ++k) updates.back().at[2 + k] = item.slots[k].data();
       }
+      update();
     }
   }
   void zero_grad() const override {

@@ -1,7 +1,6 @@
 // RMSprop: steps scaled by the root of the running mean of squared gradients.
 #pragma once
 
-#include "segnet/kernels/optimizer_step.hpp"
 #include "segnet/optim/optimizer.hpp"
 
 namespace segnet::optim {
@@ -33,12 +32,12 @@ struct RmspropRule {
     return names;
   }
   template <class T, class D>
-  static void step(const Options& o, double lr, std::int64_t, const Tensor<T, D>& p, const Tensor<T, D>& g,
-                   const std::vector<Tensor<T, D>>& slot) {
+  static void step(const Options& o, double lr, std::int64_t, kernels::Updates<T, D> updates) {
     const kernels::RmspropStep<T> s{static_cast<T>(lr), static_cast<T>(o.weight_decay), static_cast<T>(o.alpha), static_cast<T>(o.eps),
                                     static_cast<T>(o.momentum)};
-    kernels::rmsprop_step(s, p.view(), g.view(), slot[0].view(), o.centered ? slot[1].view() : View<T, D>{},
-                          o.momentum != 0 ? slot.back().view() : View<T, D>{});
+    if (!o.centered)
+      for (auto& update : updates) std::swap(update.at[3], update.at[4]);  // the momentum is the second of two, and the kernel's third
+    kernels::rmsprop_step(s, updates);
   }
 };
 

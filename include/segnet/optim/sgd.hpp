@@ -1,7 +1,6 @@
 // Stochastic gradient descent, with momentum.
 #pragma once
 
-#include "segnet/kernels/optimizer_step.hpp"
 #include "segnet/optim/optimizer.hpp"
 
 namespace segnet::optim {
@@ -30,11 +29,10 @@ struct SgdRule {
     return {"momentum"};
   }
   template <class T, class D>
-  static void step(const Options& o, double lr, std::int64_t t, const Tensor<T, D>& p, const Tensor<T, D>& g,
-                   const std::vector<Tensor<T, D>>& slot) {
+  static void step(const Options& o, double lr, std::int64_t t, const kernels::Updates<T, D>& updates) {
     const kernels::SgdStep<T> s{static_cast<T>(lr), static_cast<T>(o.weight_decay), static_cast<T>(o.momentum),
                                 static_cast<T>(t == 1 ? 1 : 1 - o.dampening), o.nesterov};
-    kernels::sgd_step(s, p.view(), g.view(), slot.empty() ? View<T, D>{} : slot[0].view());
+    kernels::sgd_step(s, updates);
   }
 };
 
