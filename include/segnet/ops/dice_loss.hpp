@@ -21,7 +21,7 @@ namespace detail {
 template <class T, class D, class MakeTarget>
 Tensor<Master<T>, D> dice_loss(const Tensor<T, D>& p, const DiceOptions& options, const MakeTarget& target) {
   using A = Master<T>;
-  const index_t images = p.dim(0), C = p.dim(-1), groups = options.over_batch ? std::min<index_t>(1, images) : images;
+  const index_t images = p.dim(0), C = p.dim(-1), groups = options.over_batch ? 1 : images;
   const index_t pixels = images * C > 0 ? p.numel() / (images * C) : 0, group_pixels = options.over_batch ? images * pixels : pixels;
   const Tensor<kernels::DiceSums, D> sums({groups * C});
   kernels::dice_sums<T>(p.view(), target(), groups, group_pixels, C, options.squared, sums.view());
