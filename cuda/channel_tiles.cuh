@@ -136,7 +136,8 @@ struct RowChunks {
       : tile(channels / pack), P(pixels), C(channels) {
     const index_t fixed = std::max<index_t>(1, sets * tile.tiles);
     const index_t wanted = (static_cast<index_t>(multiprocessors()) * per_multiprocessor + fixed - 1) / fixed;
-    rows = std::max<index_t>((P + wanted - 1) / wanted, 4 * tile.lines);
+    const index_t step = 4 * tile.lines;  // whole steps of each_row
+    rows = std::max<index_t>((P + wanted * step - 1) / (wanted * step), 1) * step;
     chunks = (P + rows - 1) / rows;
     blocks = sets * chunks;
   }
