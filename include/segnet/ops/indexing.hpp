@@ -90,7 +90,8 @@ template <class T, class D>
       grad.set(0, dy);
       if (!grad.wanted(1)) return;
       kernels::index_select(dy.view(), list.data(), around.outer, n, count, around.inner, grad[1].view());
-      if (alpha != T(1)) kernels::map(grad[1].view(), kernels::WithRight<kernels::Multiply, T>{{}, alpha}, grad[1].view());
+      if (alpha != T(1))
+        kernels::map(grad[1].view(), kernels::WithRight<kernels::Multiply, Master<T>>{{}, static_cast<Master<T>>(alpha)}, grad[1].view());
     });
   else return y;
 }
