@@ -1,6 +1,9 @@
 // 2-D convolution on the GPU: the choice between the algorithms.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "conv2d_depthwise.cuh"
 #include "conv2d_im2col_gemm.cuh"
 #include "conv2d_implicit_gemm.cuh"
@@ -14,9 +17,11 @@ namespace cuda {
 
 /// Whether Hopper's own kernels take this: they multiply float in tf32, so only where that is allowed.
 template <class T>
-[[nodiscard]] bool takes_wgmma(const kernels::ConvGeometry& g, ConvPass pass, const T* a, const T* b, const T* c) {
+[[nodiscard]] bool takes_wgmma(const kernels::ConvGeometry& g, ConvPass pass, std::initializer_list<const T*> pointers) {
   if constexpr (std::is_same_v<T, double>) return false;
-  else return (!std::is_same_v<T, float> || tf32_allowed()) && aligned16(a) && aligned16(b) && aligned16(c) && wgmma_takes<T>(g, pass);
+  else
+    return (!std::is_same_v<T, float> || tf32_allowed()) && std::all_of(pointers.begin(), pointers.end(), aligned16) &&
+           wgmma_takes<T>(g, pass);
 }
 template <class T>
 [[nodiscard]] bool takes_implicit_gemm(const kernels::ConvGeometry& g, ConvPass pass) {
@@ -44,7 +49,7 @@ namespace kernels {
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> y,
             ConvAlgorithm algorithm) {
-  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::forward, x.data, w.data, y.data);
+  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::forward, {x.data, w.data, b.data, y.data});
   algorithm = cuda::algorithm_on_gpu<T>(g, algorithm, wgmma || cuda::takes_implicit_gemm<T>(g, ConvPass::forward));
   if (g.N == 0) return;
   switch (algorithm) {
@@ -65,7 +70,7 @@ void conv2d(const ConvGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, C
 template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> dx,
                        ConvAlgorithm algorithm) {
-  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::grad_input, dy.data, w.data, dx.data);
+  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::grad_input, {dy.data, w.data, b.data, dx.data});
   algorithm = cuda::algorithm_on_gpu<T>(g, algorithm, wgmma || cuda::takes_implicit_gemm<T>(g, ConvPass::grad_input));
   if (g.N == 0) return;
   switch (algorithm) {
@@ -85,7 +90,7 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T
 
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw, ConvAlgorithm algorithm) {
-  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::grad_weight, dy.data, x.data, dw.data);
+  const bool wgmma = cuda::takes_wgmma<T>(g, ConvPass::grad_weight, {dy.data, x.data, dw.data});
   algorithm = cuda::algorithm_on_gpu<T>(g, algorithm, wgmma || cuda::takes_implicit_gemm<T>(g, ConvPass::grad_weight));
   if (g.N == 0) return SEGNET_CUDA_CHECK(cudaMemsetAsync(dw.data, 0, static_cast<std::size_t>(dw.size()) * sizeof(T), cuda::stream()));
   switch (algorithm) {

@@ -48,7 +48,7 @@ SEGNET_HOST_DEVICE const Pack<T, lanes>& pack_at(const T* p) {
 template <class T, int K, int S, class Index>
 struct DepthwiseTile {
   static constexpr int lanes = Pack<T>::size;
-  static constexpr int rows = S > 1 ? 2 : K == 3 ? 4 : 2, columns = S > 1 || (K == 3 && lanes == 8) ? 2 : 4;
+  static constexpr int rows = S > 1 ? 2 : K == 3 ? 4 : 2, columns = S > 1 || lanes == 8 ? 2 : 4;
   static constexpr int read_rows = (rows - 1) * S + K, read_columns = (columns - 1) * S + K;
 
   const T *x, *w, *b;  // w [K, K, C]
@@ -179,12 +179,21 @@ struct DepthwiseTaps {
   }
 };
 
+/// f(i) for 0 <= i < n. Four blocks fit on a multiprocessor: enough threads to wait for memory, with 128 registers each for their tiles.
+template <class F>
+__global__ void __launch_bounds__(128, 4) depthwise_kernel(F f, index_t n) {
+  const index_t i = static_cast<index_t>(blockIdx.x) * 128 + threadIdx.x;
+  if (i < n) f(i);
+}
 /// Starts Kernel<uint32_t> or, for very large tensors, Kernel<index_t>; made from these arguments.
 template <template <class> class Kernel, class T>
 void for_each_depthwise(const kernels::ConvGeometry& g, const T* from, const T* w, const T* b, T* to) {
   const index_t size = Kernel<std::uint32_t>::size(g);
-  if (size < index_t{1} << 31) for_each(size, Kernel<std::uint32_t>(g, from, w, b, to));
-  else for_each(size, Kernel<index_t>(g, from, w, b, to));
+  const auto start = [&](const auto& f) {
+    launch(depthwise_kernel<std::decay_t<decltype(f)>>, static_cast<unsigned>((size + 127) / 128), 128, 0, f, size);
+  };
+  if (size < index_t{1} << 31) start(Kernel<std::uint32_t>(g, from, w, b, to));
+  else start(Kernel<index_t>(g, from, w, b, to));
 }
 template <class T, int K, int S>
 struct DepthwiseTileOf {

@@ -23,6 +23,7 @@ namespace segnet {
 /// @throws  ShapeError: rank, channels, kernel larger than the padded image.  ValueError: stride, dilation, padding, groups
 /// Gradients to x, w, b. Sums in T: double stays double. Same bits for any number of threads.
 /// Memory beyond y: a packed copy of w (implicit_gemm), or OH*OW*kh*kw*C elements per thread (im2col_gemm).
+/// On the GPU float may be rounded to tf32 where cuda::allow_tf32 says so, bfloat16 sums in float, and im2col_gemm takes 64 MiB.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> conv2d(const Tensor<T, D>& x, const Tensor<T, D>& w, const std::type_identity_t<Tensor<T, D>>& b = {},
                                   const Conv2dOptions& options = {}) {

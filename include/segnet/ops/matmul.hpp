@@ -12,7 +12,8 @@ namespace segnet {
 /// @param a [..., m, k], or [..., k, m] with transpose_a   @param b [..., k, n], or [..., n, k] with transpose_b
 /// @return  [..., m, n]
 /// @throws  ShapeError: a scalar, inner sizes that differ, stacks that do not broadcast
-/// Gradients to a and b, summed over broadcast dimensions. Same bits for any number of threads.
+/// Gradients to a and b, summed over broadcast dimensions. Same bits for any number of threads. On the GPU float may be rounded to tf32
+/// where cuda::allow_tf32 says so, and bfloat16 sums in float.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> matmul(const Tensor<T, D>& a, const Tensor<T, D>& b, const MatmulOptions& options = {}) {
   const auto g = kernels::matmul_geometry("matmul", a.shape(), b.shape(), options);
