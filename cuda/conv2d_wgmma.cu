@@ -127,6 +127,12 @@ Gathering gathering(index_t N, const Axis& h, const Axis& w, index_t kernel_w, c
   return g;
 }
 
+/// Elements from one result image, row, pixel to the next.
+void place_result(Gathering& g, index_t image, index_t row, index_t pixel) {
+  g.step_n = image, g.step_i = row, g.step_j = pixel;
+  g.dense = pixel == g.channels && row == pixel * g.columns && image == row * g.rows;
+}
+
 Axis forward_rows(const ConvGeometry& g) { return forward_axis(g.OH, g.kh, g.stride.h, g.padding.h, g.dilation.h); }
 Axis forward_columns(const ConvGeometry& g) { return forward_axis(g.OW, g.kw, g.stride.w, g.padding.w, g.dilation.w); }
 
@@ -157,9 +163,9 @@ Columns columns_of(const Gathering& g) {
   const unsigned step = g.taps_h > 1 ? g.tap_h[g.taps_w] : 1;
   if (g.taps_h < 2 || g.stride_h != 1 || g.stride_w != 1) return best;
   double least = 1.25 * g.pixels;
-  for (unsigned w : {32u, 16u, 8u}) {
-    const unsigned h = 256 / w;
-    const Rectangles r{h, w, (g.rows + h - 1) / h, (g.columns + w - 1) / w, step, h + (g.taps_h - 1) * step};
+  for (unsigned log_w : {5u, 4u, 3u}) {
+    const unsigned w = 1u << log_w, h = 256 / w;
+    const Rectangles r{h, w, log_w, (g.rows + h - 1) / h, (g.columns + w - 1) / w, step, h + (g.taps_h - 1) * step};
     const double covered = static_cast<double>(g.pixels / (g.rows * g.columns)) * r.down * r.across * 256;
     if (r.box_h * w > Rectangles::most_rows || r.box_h > 256 || covered > least) continue;
     if (best.good && covered == least && r.box_h * w > best.rectangles.box_h * best.rectangles.tile_w) continue;
@@ -317,7 +323,7 @@ void wgmma_forward(const kernels::ConvGeometry& g, const T* x, const T* w, const
   using namespace sm90;
   const Images images{g.N, g.H, g.W, g.C};
   Gathering gather_y = gathering(g.N, forward_rows(g), forward_columns(g), g.kw, images, g.O, chunk<T>);
-  gather_y.step_j = g.O, gather_y.step_i = g.OW * g.O, gather_y.step_n = g.OH * g.OW * g.O;
+  place_result(gather_y, g.OH * g.OW * g.O, g.OW * g.O, g.O);
   gather<false>(gather_y, images, x, w, g.C, g.taps(), g.O, bias, y);
 }
 
@@ -335,7 +341,7 @@ void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, c
       const Axis h = backward_axis(g.H, g.kh, g.stride.h, g.padding.h, g.dilation.h, ph);
       const Axis v = backward_axis(g.W, g.kw, g.stride.w, g.padding.w, g.dilation.w, pw);
       Gathering gather_dx = gathering(g.N, h, v, g.kw, images, g.C, chunk<T>);
-      gather_dx.step_j = g.stride.w * g.C, gather_dx.step_i = g.stride.h * g.W * g.C, gather_dx.step_n = g.H * g.W * g.C;
+      place_result(gather_dx, g.H * g.W * g.C, g.stride.h * g.W * g.C, g.stride.w * g.C);
       T* const to = dx + (ph * g.W + pw) * g.C;
       if constexpr (transposed) gather<true>(gather_dx, images, dy, w, g.C, g.taps(), g.O, bias, to);
       else gather<false>(gather_dx, images, dy, swapped.data(), g.O, g.taps(), g.C, bias, to);

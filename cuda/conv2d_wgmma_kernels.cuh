@@ -16,6 +16,7 @@ struct Gathering {
   unsigned taps, taps_h, taps_w;                         // taps = taps_h * taps_w; tap u * taps_w + v is in row u, column v
   int low_h, low_w, stride_h, stride_w, high_h, high_w;  // high: of the last place, from the last row and column of the image
   index_t step_n, step_i, step_j;                        // elements from one result image, row, pixel to the next
+  bool dense;                                            // nothing between them
   std::uint8_t tap[most_taps], tap_h[most_taps], tap_w[most_taps];
 
   __device__ index_t place(unsigned n, unsigned i, unsigned j) const { return n * step_n + i * step_i + j * step_j; }
@@ -217,8 +218,11 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
     settle(d);
 
     const auto place = [&, first = tile / channel_tiles * pixels](unsigned q) {
-      const unsigned pixel = first + q, row = pixel / g.columns, n = row / g.rows;
-      return pixel < g.pixels ? g.place(n, row - n * g.rows, pixel - row * g.columns) : -1;
+      const unsigned pixel = first + q;
+      if (pixel >= g.pixels) return index_t{-1};
+      if (g.dense) return pixel * g.step_j;
+      const unsigned row = pixel / g.columns, n = row / g.rows;
+      return g.place(n, row - n * g.rows, pixel - row * g.columns);
     };
     finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
                                  place, y);
@@ -230,7 +234,8 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
 /// one before. Tiles are rectangles here, and a box of pixels that is taller by what the column reaches serves all of its taps:
 /// each reads 256 rows of shared memory from a later start. tile_w is a multiple of 8, so that starts are whole atoms.
 struct Rectangles {
-  unsigned tile_h, tile_w, down, across;      // of an image: down * across tiles
+  unsigned tile_h, tile_w, log_w;             // tile_w = 1 << log_w
+  unsigned down, across;                      // of an image: down * across tiles
   unsigned step_h, box_h;                     // tap row u has tap_h = u * step_h: boxes have tile_h + (taps_h - 1) * step_h rows
   static constexpr unsigned most_rows = 320;  // of shared memory: box_h * tile_w
 };
@@ -321,7 +326,7 @@ __global__ void __launch_bounds__(ColumnTile<T, warpgroups>::threads, ColumnTile
 
     const unsigned at = tile / channel_tiles, row = at / r.across, n = row / r.down;
     const auto place = [&, i0 = (row - n * r.down) * r.tile_h, j0 = (at - row * r.across) * r.tile_w](unsigned q) {
-      const unsigned i = q / r.tile_w, j = j0 + q - i * r.tile_w;
+      const unsigned i = q >> r.log_w, j = j0 + (q & (r.tile_w - 1));
       return i0 + i < g.rows && j < g.columns ? g.place(n, i0 + i, j) : -1;
     };
     finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
