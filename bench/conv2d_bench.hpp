@@ -7,7 +7,7 @@
 
 #include "segnet/kernels/conv2d_geometry.hpp"
 
-enum class ConvPass { forward, grad_input, grad_weight };
+using segnet::ConvPass;
 
 /// x and dx, w and dw, y and dy in segnet's layout: [N, H, W, C], [O, kh, kw, C], [N, OH, OW, O]. A pass reads two and writes one.
 struct ConvArrays {

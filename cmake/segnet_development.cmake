@@ -13,7 +13,8 @@ endif()
 
 # Our headers are clean under these flags, in g++ and in clang++.
 add_library(segnet_warnings INTERFACE)
-target_compile_options(segnet_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+option(SEGNET_WERROR "Warnings are errors" ON)
+target_compile_options(segnet_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion $<$<BOOL:${SEGNET_WERROR}>:-Werror>)
 
 # segnet_dependency(PACKAGE TARGET target DEBIAN debian_package URL url SHA256 hash)
 # Makes `target` available: from the installed package, else from a pinned release that is downloaded and checked.

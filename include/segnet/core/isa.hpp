@@ -32,7 +32,7 @@
 #endif
 
 /// Before a short loop of constant length over registers: unrolls it completely.
-#if defined(__clang__) || defined(__CUDACC__)
+#if defined(__clang__) || defined(__CUDA_ARCH__)
 #define SEGNET_UNROLL _Pragma("unroll")
 #else
 #define SEGNET_UNROLL _Pragma("GCC unroll 64")

@@ -1,0 +1,96 @@
+// A whole network on the GPU: the CPU's outputs and gradients, the same bits from run to run, and mixed precision that learns.
+#include "segnet/models/unet.hpp"
+
+#include "cuda/same_on_gpu.hpp"
+#include "segnet/ops/cross_entropy.hpp"
+#include "segnet/optim/adam.hpp"
+#include "segnet/optim/sgd.hpp"
+
+using namespace segnet;
+using namespace segnet::testing;
+
+namespace {
+
+constexpr models::UNetOptions options{.classes = 5, .base = 16, .depth = 3, .batch_norm = true};
+
+template <class T, class D>
+models::UNet<T, D> network(std::uint64_t seed) {
+  default_generator() = {seed};
+  return models::UNet<T, D>(options);
+}
+
+Tensor<std::int32_t> labels_of(const Shape& shape) { return integers<std::int32_t>(shape, 0, 4); }
+
+/// Losses of a few steps, and the weights after them.
+template <class T, class Optimizer>
+std::pair<std::vector<float>, std::vector<Tensor<float>>> trained(int steps) {
+  auto net = network<T, Cuda>(7);
+  Generator stream{3};
+  const auto x = cast<T>(random_normal<float>({4, 32, 48, 3}, stream).to<Cuda>());
+  // A map that can be learned: which third of the image.
+  Tensor<std::int32_t> labels({4, 32, 48});
+  for (index_t i = 0; i < labels.numel(); ++i) labels.data()[i] = static_cast<std::int32_t>(i % 48 / 16);
+  const auto target = labels.to<Cuda>();
+  Optimizer optimizer(nn::parameters<float, Cuda>(net), {.lr = 1e-2});
+  std::vector<float> losses;
+  for (int step = 0; step < steps; ++step) {
+    optimizer.zero_grad();
+    const auto loss = cross_entropy(net(x), target);
+    loss.backward();
+    optimizer.step();
+    losses.push_back(loss.item());
+  }
+  std::vector<Tensor<float>> state;
+  for (const auto& entry : nn::state_dict<float, Cuda>(net)) state.push_back(entry.tensor.detach().template to<Cpu>());
+  return {losses, state};
+}
+
+template <class T, class Optimizer>
+void check_repeats_and_learns() {
+  const auto [losses, state] = trained<T, Optimizer>(12);
+  const auto [losses_again, state_again] = trained<T, Optimizer>(12);
+  CHECK(losses == losses_again);
+  for (std::size_t i = 0; i < state.size(); ++i) CHECK(equal(state[i], state_again[i]));
+  CHECK(losses.back() < 0.7f * losses.front());
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("U-Net on the GPU: the CPU's outputs and gradients", T, float, double) {
+  if (!gpu()) return;
+  const auto on_cpu = network<T, Cpu>(5);
+  const auto on_gpu = network<T, Cuda>(5);
+  const auto x = normal<T>({2, 32, 48, 3});
+  const auto labels = labels_of({2, 32, 48});
+  const auto loss = cross_entropy(on_cpu(x), labels);
+  const auto loss_gpu = cross_entropy(on_gpu(x.template to<Cuda>()), labels.to<Cuda>());
+  loss.backward();
+  loss_gpu.backward();
+  const double tolerance = std::is_same_v<T, double> ? 1e-11 : 1e-3;  // of the largest; an activation near 0 may fall on either side in float
+  CHECK(std::abs(static_cast<double>(loss.item()) - static_cast<double>(loss_gpu.item())) < 1e-4);
+  const auto expected = nn::state_dict<T>(on_cpu);
+  const auto got = nn::state_dict<T, Cuda>(on_gpu);
+  REQUIRE(expected.size() == got.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    INFO(expected[i].name);
+    CHECK(relative_difference(got[i].tensor.detach().template to<Cpu>(), expected[i].tensor.detach()) <= tolerance);
+    if (expected[i].trainable) CHECK(relative_difference(got[i].tensor.grad().template to<Cpu>(), expected[i].tensor.grad()) <= 10 * tolerance);
+  }
+}
+
+TEST_CASE("U-Net on the GPU: two runs of training give the same bits, and learn") {
+  if (!gpu()) return;
+  SUBCASE("float, SGD") { check_repeats_and_learns<float, optim::Sgd<float, Cuda>>(); }
+  SUBCASE("float, AdamW") { check_repeats_and_learns<float, optim::AdamW<float, Cuda>>(); }
+  SUBCASE("bfloat16 with float weights") { check_repeats_and_learns<bfloat16, optim::AdamW<float, Cuda>>(); }
+}
+
+TEST_CASE("U-Net in bfloat16: near the result in float") {
+  if (!gpu()) return;
+  auto half = network<bfloat16, Cuda>(5);
+  auto full_precision = network<float, Cuda>(5);
+  const auto x = normal<float>({2, 32, 48, 3}).to<Cuda>();
+  NoGrad guard;
+  const auto y = cast<float>(half(cast<bfloat16>(x))).to<Cpu>(), expected = full_precision(x).to<Cpu>();
+  CHECK(relative_difference(y, expected) < 0.05);
+}
