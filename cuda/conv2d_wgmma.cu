@@ -1,6 +1,7 @@
 #include "conv2d_wgmma.cuh"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -153,36 +154,40 @@ void launch_gather(const Gathering& g, const Images& images, const T* image, con
          pixel_map(image, images, g, pixels), weight_map<T, warpgroups, transposed>(w, inputs, taps, outputs), g, bias, y);
 }
 
-/// The rectangles for a gathering, if it has columns of taps that can share boxes and few pixels are outside of the images.
-struct Columns {
-  Rectangles rectangles{};
-  bool good = false;
-};
-Columns columns_of(const Gathering& g) {
-  Columns best;
-  const unsigned step = g.taps_h > 1 ? g.tap_h[g.taps_w] : 1;
-  if (g.taps_h < 2 || g.stride_h != 1 || g.stride_w != 1) return best;
+/// The rectangles for a gathering, if its taps can share boxes and few pixels of the tiles are outside of the images.
+std::optional<Rectangles> rectangles_of(const Gathering& g, bool one_box_for_all) {
+  std::optional<Rectangles> best;
+  if (g.taps < 2 || g.stride_h != 1 || g.stride_w != 1) return best;
+  const unsigned reach_h = g.tap_h[g.taps - 1], reach_w = g.tap_w[g.taps - 1];
   double least = 1.25 * g.pixels;
-  for (unsigned log_w : {5u, 4u, 3u}) {
+  for (unsigned log_w = one_box_for_all ? 3 : 5; log_w >= 3; --log_w) {
     const unsigned w = 1u << log_w, h = 256 / w;
-    const Rectangles r{h, w, log_w, (g.rows + h - 1) / h, (g.columns + w - 1) / w, step, h + (g.taps_h - 1) * step};
+    const Rectangles r{h,
+                       w,
+                       log_w,
+                       (g.rows + h - 1) / h,
+                       (g.columns + w - 1) / w,
+                       h + reach_h,
+                       one_box_for_all ? w + reach_w : w,
+                       one_box_for_all ? 1 : g.taps_w};
     const double covered = static_cast<double>(g.pixels / (g.rows * g.columns)) * r.down * r.across * 256;
-    if (r.box_h * w > Rectangles::most_rows || r.box_h > 256 || covered > least) continue;
-    if (best.good && covered == least && r.box_h * w > best.rectangles.box_h * best.rectangles.tile_w) continue;
-    best = {r, true};
+    if (r.boxes == g.taps || r.box_h * r.box_w > Rectangles::most_rows || r.box_h > 256 || covered > least) continue;
+    if (best && covered == least && r.box_h * w > best->box_h * best->tile_w) continue;
+    best = r;
     least = covered;
   }
   return best;
 }
 
 template <class T, int warpgroups, bool transposed>
-void launch_columns(const Gathering& g, const Rectangles& r, const Images& images, const T* image, const T* w, index_t inputs, index_t taps,
-                    index_t outputs, const T* bias, T* y) {
-  using Tile = ColumnTile<T, warpgroups>;
+void launch_rectangles(const Gathering& g, const Rectangles& r, const Images& images, const T* image, const T* w, index_t inputs,
+                       index_t taps, index_t outputs, const T* bias, T* y) {
+  using Tile = RectangleTile<T, warpgroups>;
   const index_t tiles =
       static_cast<index_t>(g.pixels / (g.rows * g.columns)) * r.down * r.across * ((g.channels + Tile::channels - 1) / Tile::channels);
-  launch(column_kernel<T, warpgroups, transposed>, static_cast<unsigned>(std::min<index_t>(tiles, multiprocessors() * Tile::blocks_per_sm)),
-         Tile::threads, Tile::shared, box_map<T, 4>(image, {images.C, images.W, images.H, images.N}, {chunk<T>, r.tile_w, r.box_h, 1}),
+  launch(rectangle_kernel<T, warpgroups, transposed>,
+         static_cast<unsigned>(std::min<index_t>(tiles, multiprocessors() * Tile::blocks_per_sm)), Tile::threads, Tile::shared,
+         box_map<T, 4>(image, {images.C, images.W, images.H, images.N}, {chunk<T>, r.box_w, r.box_h, 1}),
          weight_map<T, warpgroups, transposed>(w, inputs, taps, outputs), g, r, bias, y);
 }
 
@@ -192,9 +197,9 @@ void gather(const Gathering& g, const Images& images, const T* image, const T* w
             const T* bias, T* y) {
   if (g.pixels == 0) return;
   const bool narrow = g.channels <= 64;
-  if (const Columns c = columns_of(g); c.good) {
-    if (narrow) launch_columns<T, 1, transposed>(g, c.rectangles, images, image, w, inputs, taps, outputs, bias, y);
-    else launch_columns<T, 2, transposed>(g, c.rectangles, images, image, w, inputs, taps, outputs, bias, y);
+  if (const auto r = rectangles_of(g, false)) {
+    if (narrow) launch_rectangles<T, 1, transposed>(g, *r, images, image, w, inputs, taps, outputs, bias, y);
+    else launch_rectangles<T, 2, transposed>(g, *r, images, image, w, inputs, taps, outputs, bias, y);
     return;
   }
   const auto cost = [&](index_t pixels, double per_pixel) {

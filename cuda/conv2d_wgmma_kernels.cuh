@@ -129,10 +129,10 @@ __device__ void copy_weights(Address to, const CUtensorMap* map, Address barrier
       copy_box(to + group * 8192, map, barrier, static_cast<int>(channel) + group * 64, static_cast<int>(tap), k);
   else copy_box(to, map, barrier, k, static_cast<int>(tap), static_cast<int>(channel));
 }
-/// d (+)= weights * pixels^T over one chunk of one tap.
+/// d (+)= weights * pixels^T over one chunk of one tap. group_bytes: from eight pixels to the next eight.
 template <class T, bool transposed, int half>
-__device__ void multiply_chunk(float (&d)[half], Address weights, Address pixels, bool add) {
-  const std::uint64_t a = transposed ? matrix(weights, 8192, 1024) : k_major(weights), b = k_major(pixels);
+__device__ void multiply_chunk(float (&d)[half], Address weights, Address pixels, unsigned group_bytes, bool add) {
+  const std::uint64_t a = transposed ? matrix(weights, 8192, 1024) : k_major(weights), b = matrix(pixels, 16, group_bytes);
   wgmma_begin();
 #pragma unroll
   for (int k = 0; k < 4; ++k) wgmma<T, transposed, false>(d, a + k * (transposed ? 128 : 2), b + k * 2, add || k > 0);
@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
     for (unsigned step = 0; step < steps; ++step) {
       const Address from = buffers + ring.stage * Tile::stage_bytes;
       ring.wait_full();
-      multiply_chunk<T, transposed>(d, from + group * 8192, from + Tile::weight_bytes, step > 0);
+      multiply_chunk<T, transposed>(d, from + group * 8192, from + Tile::weight_bytes, 1024, step > 0);
       wgmma_wait<1>();
       if (step > 0) ring.release(previous);  // its products are done, these are under way
       previous = ring.stage;
@@ -230,41 +230,47 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
 #endif
 }
 
-/// The same for stride 1, with less to copy: the taps of a kernel's column read almost the same pixels, each some rows below the
-/// one before. Tiles are rectangles here, and a box of pixels that is taller by what the column reaches serves all of its taps:
-/// each reads 256 rows of shared memory from a later start. tile_w is a multiple of 8, so that starts are whole atoms.
+/// The same for stride 1, with less to copy: neighbouring taps read almost the same pixels. Tiles are rectangles here, and a box of
+/// pixels that is larger by what the taps reach lies in shared memory; each tap reads 256 of its rows from another start. wgmma takes
+/// rows in groups of eight at equal distances, so there are two ways:
+///   a box for all taps: tiles are 8 pixels wide and a group is a row of the tile;
+///   a box for each column of taps: the tile's rows follow each other without a gap, and each tap starts some of them later.
 struct Rectangles {
   unsigned tile_h, tile_w, log_w;             // tile_w = 1 << log_w
   unsigned down, across;                      // of an image: down * across tiles
-  unsigned step_h, box_h;                     // tap row u has tap_h = u * step_h: boxes have tile_h + (taps_h - 1) * step_h rows
-  static constexpr unsigned most_rows = 320;  // of shared memory: box_h * tile_w
+  unsigned box_h, box_w, boxes;               // boxes of a chunk: 1, or one for each column of taps; tap i * boxes + b uses box b
+  static constexpr unsigned most_rows = 340;  // of shared memory: box_h * box_w
+
+  [[nodiscard]] SEGNET_HOST_DEVICE unsigned group_bytes() const { return tile_w == 8 ? box_w * 128 : 1024; }
 };
 
 template <class T, int warpgroups>
-struct ColumnTile {
-  static constexpr int pixels = 256, pixel_stages = 2, weight_stages = warpgroups == 1 ? 3 : 6;
-  using Strip = sm90::Strip<T, warpgroups == 1 && sizeof(T) == 2 ? 32 : sizeof(T) == 2 ? 64 : 16>;
-  using PixelRing = Ring<warpgroups, pixel_stages>;
+struct RectangleTile {
+  static constexpr int pixels = 256, box_stages = 2, weight_stages = warpgroups == 2 ? 6 : sizeof(T) == 2 ? 3 : 2;
+  using Strip = sm90::Strip<T, warpgroups == 1 || sizeof(T) == 4 ? 16 : 64>;
+  using BoxRing = Ring<warpgroups, box_stages>;
   using WeightRing = Ring<warpgroups, weight_stages>;
   static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
-  static constexpr int chunk = 128 / sizeof(T), weight_bytes = channels * 128, pixel_bytes = Rectangles::most_rows * 128;
-  static constexpr int shared = 1024 + pixel_stages * pixel_bytes + weight_stages * weight_bytes + 4 * warpgroups * Strip::bytes +
-                                PixelRing::bytes + WeightRing::bytes;
+  static constexpr int chunk = 128 / sizeof(T), weight_bytes = channels * 128;
+  static constexpr int box_bytes = (Rectangles::most_rows + 7) / 8 * 1024;  // from one box to the next
+  static constexpr int boxes_bytes = (box_stages - 1) * box_bytes + Rectangles::most_rows * 128;
+  static constexpr int shared =
+      1024 + weight_stages * weight_bytes + boxes_bytes + 4 * warpgroups * Strip::bytes + BoxRing::bytes + WeightRing::bytes;
   static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
 };
 
 template <class T, int warpgroups, bool transposed>
-__global__ void __launch_bounds__(ColumnTile<T, warpgroups>::threads, ColumnTile<T, warpgroups>::blocks_per_sm)
-    column_kernel(const __grid_constant__ CUtensorMap image_map, const __grid_constant__ CUtensorMap weight_map,
-                  const __grid_constant__ Gathering g, const __grid_constant__ Rectangles r, const T* __restrict__ bias,
-                  T* __restrict__ y) {
+__global__ void __launch_bounds__(RectangleTile<T, warpgroups>::threads, RectangleTile<T, warpgroups>::blocks_per_sm)
+    rectangle_kernel(const __grid_constant__ CUtensorMap image_map, const __grid_constant__ CUtensorMap weight_map,
+                     const __grid_constant__ Gathering g, const __grid_constant__ Rectangles r, const T* __restrict__ bias,
+                     T* __restrict__ y) {
 #if SEGNET_SM90A
-  using Tile = ColumnTile<T, warpgroups>;
+  using Tile = RectangleTile<T, warpgroups>;
   extern __shared__ char memory[];
-  const Address boxes = (shared_address(memory) + 1023) / 1024 * 1024, buffers = boxes + Tile::pixel_stages * Tile::pixel_bytes;
-  const Address strips = buffers + Tile::weight_stages * Tile::weight_bytes;
-  typename Tile::PixelRing pixels(strips + 4 * warpgroups * Tile::Strip::bytes);
-  typename Tile::WeightRing weights(strips + 4 * warpgroups * Tile::Strip::bytes + Tile::PixelRing::bytes);
+  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, boxes = buffers + Tile::weight_stages * Tile::weight_bytes;
+  const Address strips = boxes + Tile::boxes_bytes, barriers = strips + 4 * warpgroups * Tile::Strip::bytes;
+  typename Tile::BoxRing pixels(barriers);
+  typename Tile::WeightRing weights(barriers + Tile::BoxRing::bytes);
   if (threadIdx.x == 0) {
     pixels.init();
     weights.init();
@@ -273,26 +279,26 @@ __global__ void __launch_bounds__(ColumnTile<T, warpgroups>::threads, ColumnTile
 
   const unsigned channel_tiles = (g.channels + Tile::channels - 1) / Tile::channels;
   const unsigned tiles = channel_tiles * (g.pixels / (g.rows * g.columns)) * r.down * r.across;
-  const unsigned warp = threadIdx.x / 32;
+  const unsigned warp = threadIdx.x / 32, taps_per_box = g.taps / r.boxes;
 
   if (warp == 4 * warpgroups) {  // fills
     if (threadIdx.x % 32 != 0) return;
     prefetch_map(&image_map);
     prefetch_map(&weight_map);
-    const unsigned bytes = r.box_h * r.tile_w * 128;
+    const unsigned bytes = r.box_h * r.box_w * 128;
     for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
       const unsigned channel = tile % channel_tiles * Tile::channels, at = tile / channel_tiles, row = at / r.across, n = row / r.down;
       const int h = static_cast<int>((row - n * r.down) * r.tile_h) + g.low_h;
       const int w = static_cast<int>((at - row * r.across) * r.tile_w) + g.low_w;
       for (unsigned c = 0; c < g.chunks; ++c)
-        for (unsigned v = 0; v < g.taps_w; ++v) {
+        for (unsigned b = 0; b < r.boxes; ++b) {
           const int k = static_cast<int>(c) * Tile::chunk;
           const Address filled = pixels.begin_fill(bytes);
-          copy_box(boxes + pixels.stage * Tile::pixel_bytes, &image_map, filled, k, w + g.tap_w[v], h, static_cast<int>(n));
+          copy_box(boxes + pixels.stage * Tile::box_bytes, &image_map, filled, k, w + g.tap_w[b], h, static_cast<int>(n));
           pixels.advance();
-          for (unsigned u = 0; u < g.taps_h; ++u) {
+          for (unsigned i = 0; i < taps_per_box; ++i) {
             const Address barrier = weights.begin_fill(Tile::weight_bytes), to = buffers + weights.stage * Tile::weight_bytes;
-            copy_weights<warpgroups, transposed>(to, &weight_map, barrier, channel, g.tap[u * g.taps_w + v], k);
+            copy_weights<warpgroups, transposed>(to, &weight_map, barrier, channel, g.tap[i * r.boxes + b], k);
             weights.advance();
           }
         }
@@ -300,19 +306,23 @@ __global__ void __launch_bounds__(ColumnTile<T, warpgroups>::threads, ColumnTile
     return;
   }
 
-  const unsigned group = warp / 4, column_bytes = r.step_h * r.tile_w * 128, boxes_per_tile = g.chunks * g.taps_w;  // multiplies
+  const unsigned group = warp / 4;  // multiplies
   float d[Tile::pixels / 2] = {};
   for (unsigned tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     unsigned previous_box = 0, previous = 0;
-    for (unsigned box = 0; box < boxes_per_tile; ++box) {
+    bool first = true;
+    for (unsigned box = 0; box < g.chunks * r.boxes; ++box) {
+      const Address from = boxes + pixels.stage * Tile::box_bytes;
       pixels.wait_full();
-      Address from = boxes + pixels.stage * Tile::pixel_bytes;
-      for (unsigned u = 0; u < g.taps_h; ++u, from += column_bytes) {
+      for (unsigned i = 0; i < taps_per_box; ++i) {
+        const unsigned t = i * r.boxes, row = g.tap_h[t] * r.box_w + (r.boxes == 1 ? g.tap_w[t] : 0);
         weights.wait_full();
-        multiply_chunk<T, transposed>(d, buffers + weights.stage * Tile::weight_bytes + group * 8192, from, box > 0 || u > 0);
+        multiply_chunk<T, transposed>(d, buffers + weights.stage * Tile::weight_bytes + group * 8192, from + row * 128, r.group_bytes(),
+                                      !first);
         wgmma_wait<1>();
-        if (box > 0 || u > 0) weights.release(previous);  // its products are done, these are under way
-        if (box > 0 && u == 0) pixels.release(previous_box);
+        if (!first) weights.release(previous);  // its products are done, these are under way
+        if (!first && i == 0) pixels.release(previous_box);
+        first = false;
         previous = weights.stage;
         weights.advance();
       }
