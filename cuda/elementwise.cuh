@@ -119,7 +119,7 @@ void map(View<T, Cuda> y, const F& f, const View<In, Cuda>&... x) {
   constexpr int size = cuda::common_pack<T, In...>;
   constexpr bool one = sizeof...(In) == 1 && sizeof(T) <= 4;
   const index_t n = y.size();
-  const bool aligned = cuda::aligned_to(y.data, size) && (cuda::aligned_to(x.data, size) && ...);
+  const bool aligned = (cuda::aligned_to(y.data, size) && ... && cuda::aligned_to(x.data, size));
   const index_t packs = aligned ? n / size : 0, threads = packs > 0 ? std::max(one ? (packs + 1) / 2 : packs, n - packs * size) : n;
   if constexpr (one)
     cuda::launch(cuda::map_one_kernel<size, T, F, std::remove_const_t<In>...>, cuda::grid_for(threads, 256), 256, 0, y.data, f, packs, n,

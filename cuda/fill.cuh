@@ -1,29 +1,24 @@
 // Constants, ranges and sums of gradients: what tensors and the graph themselves need.
 #pragma once
 
-#include "launch.cuh"
+#include "elementwise.cuh"
 #include "segnet/autograd/graph.hpp"
+#include "segnet/kernels/arithmetic.hpp"
 
 namespace segnet {
 
 namespace cuda {
 
+/// A function of nothing.
 template <class T>
-struct FillWith {
-  T* to;
+struct Constant {
   T value;
-  SEGNET_HOST_DEVICE void operator()(index_t i) const { to[i] = value; }
+  SEGNET_HOST_DEVICE T operator()() const { return value; }
 };
 template <class T>
 struct FillRange {
   T* to;
   SEGNET_HOST_DEVICE void operator()(index_t i) const { to[i] = static_cast<T>(i); }
-};
-template <class T>
-struct AddElements {
-  T* sum;
-  const T *a, *b;
-  SEGNET_HOST_DEVICE void operator()(index_t i) const { sum[i] = static_cast<T>(a[i] + b[i]); }
 };
 
 }  // namespace cuda
@@ -31,7 +26,7 @@ struct AddElements {
 namespace detail {
 template <class T>
 void fill(View<T, Cuda> t, std::type_identity_t<T> value) {
-  cuda::for_each(t.size(), cuda::FillWith<T>{t.data, value});
+  kernels::map(t, cuda::Constant<T>{value});
 }
 template <class T>
 void fill_range(View<T, Cuda> t) {
@@ -42,7 +37,7 @@ void fill_range(View<T, Cuda> t) {
 namespace autograd {
 template <class T>
 void add(View<T, Cuda> sum, ConstView<T, Cuda> a, ConstView<T, Cuda> b) {
-  cuda::for_each(sum.size(), cuda::AddElements<T>{sum.data, a.data, b.data});
+  kernels::map(sum, kernels::Add{}, a, b);
 }
 }  // namespace autograd
 
