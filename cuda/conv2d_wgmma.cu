@@ -191,31 +191,41 @@ void launch_rectangles(const Gathering& g, const Rectangles& r, const Images& im
          weight_map<T, warpgroups, transposed>(w, inputs, taps, outputs), g, r, bias, y);
 }
 
-/// Chooses tiles: 64 or 128 channels, and as many pixels as leave few multiprocessors idle in the last round.
+/// Chooses tiles: 64 or 128 channels, and the shape of pixels that leaves few multiprocessors idle in the last round and copies little.
+/// Costs are in pixels, weighted by what was measured on an H200.
 template <bool transposed, class T>
 void gather(const Gathering& g, const Images& images, const T* image, const T* w, index_t inputs, index_t taps, index_t outputs,
-            const T* bias, T* y) {
+            const T* bias, T* y, WgmmaTiles wish) {
   if (g.pixels == 0) return;
   const bool narrow = g.channels <= 64;
-  if (const auto r = rectangles_of(g, false)) {
-    if (narrow) launch_rectangles<T, 1, transposed>(g, *r, images, image, w, inputs, taps, outputs, bias, y);
-    else launch_rectangles<T, 2, transposed>(g, *r, images, image, w, inputs, taps, outputs, bias, y);
-    return;
-  }
-  const auto cost = [&](index_t pixels, double per_pixel) {
-    const index_t tiles = (static_cast<index_t>(g.pixels) + pixels - 1) / pixels * (narrow ? 1 : (g.channels + 127) / 128);
-    const index_t slots = multiprocessors() * (narrow ? 2 : 1);
+  const auto cost = [&](index_t pixel_tiles, index_t pixels, double per_pixel) {
+    const index_t tiles = pixel_tiles * (narrow ? 1 : (g.channels + 127) / 128), slots = multiprocessors() * (narrow ? 2 : 1);
     return static_cast<double>((tiles + slots - 1) / slots * pixels) * per_pixel;
   };
-  const double c256 = cost(256, 1), c192 = cost(192, 1.05), c128 = cost(128, 1.2);
+  const auto run_cost = [&](index_t pixels, double per_pixel) { return cost((g.pixels + pixels - 1) / pixels, pixels, per_pixel); };
+  const double c256 = run_cost(256, 1.12), c192 = run_cost(192, 1.1), c128 = run_cost(128, 1.1), runs = std::min({c256, c192, c128});
+
+  std::optional<Rectangles> rectangles;
+  double least = runs;
+  for (const bool one_box_for_all : {true, false})
+    if (const auto r = rectangles_of(g, one_box_for_all); r && wish != WgmmaTiles::runs) {
+      const double c = cost(static_cast<index_t>(g.pixels / (g.rows * g.columns)) * r->down * r->across, 256, one_box_for_all ? 0.97 : 1.0);
+      if (wish == (one_box_for_all ? WgmmaTiles::boxes : WgmmaTiles::columns)) least = 0;
+      else if (c >= least) continue;
+      else least = c;
+      rectangles = r;
+    }
   const auto run = [&](auto launch_it) { launch_it(g, images, image, w, inputs, taps, outputs, bias, y); };
-  if (narrow) {
-    if (c256 <= c192 && c256 <= c128) run(launch_gather<T, 1, 256, 2, transposed>);
-    else if (c192 <= c128) run(launch_gather<T, 1, 192, 3, transposed>);
+  if (rectangles) {
+    if (narrow) launch_rectangles<T, 1, transposed>(g, *rectangles, images, image, w, inputs, taps, outputs, bias, y);
+    else launch_rectangles<T, 2, transposed>(g, *rectangles, images, image, w, inputs, taps, outputs, bias, y);
+  } else if (narrow) {
+    if (c256 == runs) run(launch_gather<T, 1, 256, 2, transposed>);
+    else if (c192 == runs) run(launch_gather<T, 1, 192, 3, transposed>);
     else run(launch_gather<T, 1, 128, 4, transposed>);
   } else {
-    if (c256 <= c192 && c256 <= c128) run(launch_gather<T, 2, 256, 4, transposed>);
-    else if (c192 <= c128) run(launch_gather<T, 2, 192, 5, transposed>);
+    if (c256 == runs) run(launch_gather<T, 2, 256, 4, transposed>);
+    else if (c192 == runs) run(launch_gather<T, 2, 192, 5, transposed>);
     else run(launch_gather<T, 2, 128, 6, transposed>);
   }
 }
@@ -324,16 +334,16 @@ bool wgmma_takes(const kernels::ConvGeometry& g, ConvPass pass) {
 }
 
 template <class T>
-void wgmma_forward(const kernels::ConvGeometry& g, const T* x, const T* w, const T* bias, T* y) {
+void wgmma_forward(const kernels::ConvGeometry& g, const T* x, const T* w, const T* bias, T* y, WgmmaTiles tiles) {
   using namespace sm90;
   const Images images{g.N, g.H, g.W, g.C};
   Gathering gather_y = gathering(g.N, forward_rows(g), forward_columns(g), g.kw, images, g.O, chunk<T>);
   place_result(gather_y, g.OH * g.OW * g.O, g.OW * g.O, g.O);
-  gather<false>(gather_y, images, x, w, g.C, g.taps(), g.O, bias, y);
+  gather<false>(gather_y, images, x, w, g.C, g.taps(), g.O, bias, y, tiles);
 }
 
 template <class T>
-void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, const T* bias, T* dx) {
+void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, const T* bias, T* dx, WgmmaTiles tiles) {
   using namespace sm90;
   constexpr bool transposed = std::is_same_v<T, bfloat16>;  // wgmma can read the weights as they are; of float it cannot
   const Images images{g.N, g.OH, g.OW, g.O};
@@ -348,8 +358,8 @@ void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, c
       Gathering gather_dx = gathering(g.N, h, v, g.kw, images, g.C, chunk<T>);
       place_result(gather_dx, g.H * g.W * g.C, g.stride.h * g.W * g.C, g.stride.w * g.C);
       T* const to = dx + (ph * g.W + pw) * g.C;
-      if constexpr (transposed) gather<true>(gather_dx, images, dy, w, g.C, g.taps(), g.O, bias, to);
-      else gather<false>(gather_dx, images, dy, swapped.data(), g.O, g.taps(), g.C, bias, to);
+      if constexpr (transposed) gather<true>(gather_dx, images, dy, w, g.C, g.taps(), g.O, bias, to, tiles);
+      else gather<false>(gather_dx, images, dy, swapped.data(), g.O, g.taps(), g.C, bias, to, tiles);
     }
 }
 
@@ -375,10 +385,10 @@ void wgmma_grad_weight(const kernels::ConvGeometry& g, const T* dy, const T* x, 
   }
 }
 
-#define SEGNET_INSTANTIATE(T)                                                                     \
-  template bool wgmma_takes<T>(const kernels::ConvGeometry&, ConvPass);                           \
-  template void wgmma_forward(const kernels::ConvGeometry&, const T*, const T*, const T*, T*);    \
-  template void wgmma_grad_input(const kernels::ConvGeometry&, const T*, const T*, const T*, T*); \
+#define SEGNET_INSTANTIATE(T)                                                                                 \
+  template bool wgmma_takes<T>(const kernels::ConvGeometry&, ConvPass);                                       \
+  template void wgmma_forward(const kernels::ConvGeometry&, const T*, const T*, const T*, T*, WgmmaTiles);    \
+  template void wgmma_grad_input(const kernels::ConvGeometry&, const T*, const T*, const T*, T*, WgmmaTiles); \
   template void wgmma_grad_weight(const kernels::ConvGeometry&, const T*, const T*, T*);
 SEGNET_INSTANTIATE(bfloat16)
 SEGNET_INSTANTIATE(float)

@@ -11,13 +11,23 @@ namespace segnet::cuda {
 template <class T>
 [[nodiscard]] bool wgmma_takes(const kernels::ConvGeometry& g, ConvPass pass);
 
+/// How the pixels of forward and grad_input are tiled; all give the same sums. `automatic` picks, the others are there to be compared;
+/// where one does not suit, `automatic` takes its place.
+enum class WgmmaTiles {
+  automatic,
+  runs,     ///< pixels in their order, copied for each tap
+  columns,  ///< rectangles, copied for each column of taps
+  boxes     ///< rectangles, copied once for all taps
+};
+
 /// y [N, OH, OW, O] = bias + w * x; `bias` [O] may be null. Everything is aligned to 16 bytes.
 template <class T>
-void wgmma_forward(const kernels::ConvGeometry& g, const T* x, const T* w, const T* bias, T* y);
+void wgmma_forward(const kernels::ConvGeometry& g, const T* x, const T* w, const T* bias, T* y, WgmmaTiles tiles = WgmmaTiles::automatic);
 
 /// dx [N, H, W, C] = bias + the transpose of that, applied to dy; `bias` [C] may be null.
 template <class T>
-void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, const T* bias, T* dx);
+void wgmma_grad_input(const kernels::ConvGeometry& g, const T* dy, const T* w, const T* bias, T* dx,
+                      WgmmaTiles tiles = WgmmaTiles::automatic);
 
 /// dw [O, kh, kw, C]. Equal bits from run to run: partial sums are joined in a fixed order.
 template <class T>

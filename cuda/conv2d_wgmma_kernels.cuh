@@ -52,25 +52,25 @@ struct Ring {
   }
 };
 
-/// What a warp needs to turn `pixels` pixels of 16 channels over before it stores them.
+/// What a warpgroup needs to turn `pixels_at_once` pixels of 64 channels over before it stores them.
 template <class T, int pixels_at_once>
 struct Strip {
-  static constexpr int pixels = pixels_at_once, pixel_bytes = sizeof(T) == 2 ? 32 : 80;  // 80: no two lanes in one bank
-  static constexpr int bytes = pixels * pixel_bytes;
+  static constexpr int pixels = pixels_at_once, bytes = pixels * 64 * static_cast<int>(sizeof(T));
 };
 
-/// d [16 channels of this warp, pixels] + bias to the result: rounded, turned over in shared memory, stored in 16-byte pieces.
-/// place(q): where the result has pixel q of the tile, or -1.
+/// d [64 channels of this warpgroup from `channel` on, pixels] + bias to the result, through shared memory, so that whole lines of
+/// 128 bytes are stored: one for each pixel, 32 bytes at a time would cost more than the products. 16-byte unit u of pixel q lies in
+/// place u ^ q % 8 of its row. place(q): where the result has pixel q of the tile, or -1.
 template <class Strip, int half, class Place>
 __device__ void store_result(const float (&d)[half], float bias_low, float bias_high, Address strip, unsigned channel, unsigned channels,
                              const Place& place, bfloat16* y) {
-  const unsigned lane = threadIdx.x % 32;
-  // Lane 8 m + k of a store_transposed gives the place of pixel 8 (m / 2) + k, channels 8 (m % 2) to + 7. Of the two 16-byte
-  // places of a pixel, every other four pixels use them swapped, so that eight pixels meet all banks.
-  const unsigned to_pixel = lane / 16 * 8 + lane % 8, to_half = lane / 8 % 2, from_pixel = lane / 2, from_half = lane % 2;
-  const Address to = strip + to_pixel * 32 + ((to_half ^ (to_pixel / 4 % 2)) * 16);
-  const Address from = strip + from_pixel * 32 + ((from_half ^ (from_pixel / 4 % 2)) * 16);
-  const bool wanted = channel + from_half * 8 < channels;
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+  // Lane 8 m + k of a store_transposed gives the place of pixel 8 (m / 2) + k, channels 8 (m % 2) to + 7 of the warp's 16.
+  const unsigned to_pixel = lane / 16 * 8 + lane % 8, to_unit = warp * 2 + lane / 8 % 2;
+  const unsigned from_pixel = threadIdx.x % 128 / 8, from_unit = threadIdx.x % 8;
+  const Address to = strip + to_pixel * 128 + (to_unit ^ to_pixel % 8) * 16;
+  const Address from = strip + from_pixel * 128 + (from_unit ^ from_pixel % 8) * 16;
+  const bool wanted = channel + from_unit * 8 < channels;
   const auto pack = [](float a, float b) {
     const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
     return *reinterpret_cast<const std::uint32_t*>(&v);
@@ -80,43 +80,47 @@ __device__ void store_result(const float (&d)[half], float bias_low, float bias_
 #pragma unroll
     for (int q = 0; q < Strip::pixels; q += 16) {
       const float* e = d + (s + q) / 2;
-      store_transposed(to + q * 32, pack(e[0] + bias_low, e[1] + bias_low), pack(e[2] + bias_high, e[3] + bias_high),
+      store_transposed(to + q * 128, pack(e[0] + bias_low, e[1] + bias_low), pack(e[2] + bias_high, e[3] + bias_high),
                        pack(e[4] + bias_low, e[5] + bias_low), pack(e[6] + bias_high, e[7] + bias_high));
     }
-    __syncwarp();
+    warpgroup_sync();
 #pragma unroll
     for (int q = 0; q < Strip::pixels; q += 16) {
       const index_t at = place(static_cast<unsigned>(s + q) + from_pixel);
-      const uint4 v = load_shared(from + q * 32);
-      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_half * 8) = v;
+      const uint4 v = load_shared(from + q * 128);
+      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_unit * 8) = v;
     }
-    __syncwarp();
+    warpgroup_sync();
   }
 }
+/// The same for float: unit u of pixel q in place u ^ (q & 6).
 template <class Strip, int half, class Place>
 __device__ void store_result(const float (&d)[half], float bias_low, float bias_high, Address strip, unsigned channel, unsigned channels,
                              const Place& place, float* y) {
-  const unsigned lane = threadIdx.x % 32, from_pixel = lane / 4, from_quarter = lane % 4;
-  const Address to = strip + lane % 4 * 160 + lane / 4 * 4, from = strip + from_pixel * 80 + from_quarter * 16;
-  const bool wanted = channel + from_quarter * 4 < channels;
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+  const unsigned to_pixel = lane % 4 * 2, to_unit = warp * 4 + lane / 16, from_pixel = threadIdx.x % 128 / 16, from_unit = threadIdx.x % 16;
+  const Address to = strip + to_pixel * 256 + lane / 4 % 4 * 4, low = to + (to_unit ^ to_pixel) * 16,
+                high = to + ((to_unit + 2) ^ to_pixel) * 16;
+  const Address from = strip + from_pixel * 256 + (from_unit ^ (from_pixel & 6)) * 16;
+  const bool wanted = channel + from_unit * 4 < channels;
 #pragma unroll
   for (int s = 0; s < 2 * half; s += Strip::pixels) {
 #pragma unroll
     for (int q = 0; q < Strip::pixels; q += 8) {
       const float* e = d + (s + q) / 2;
-      store_shared(to + q * 80, e[0] + bias_low);
-      store_shared(to + q * 80 + 80, e[1] + bias_low);
-      store_shared(to + q * 80 + 32, e[2] + bias_high);
-      store_shared(to + q * 80 + 112, e[3] + bias_high);
+      store_shared(low + q * 256, e[0] + bias_low);
+      store_shared(low + q * 256 + 256, e[1] + bias_low);
+      store_shared(high + q * 256, e[2] + bias_high);
+      store_shared(high + q * 256 + 256, e[3] + bias_high);
     }
-    __syncwarp();
+    warpgroup_sync();
 #pragma unroll
     for (int q = 0; q < Strip::pixels; q += 8) {
       const index_t at = place(static_cast<unsigned>(s + q) + from_pixel);
-      const uint4 v = load_shared(from + q * 80);
-      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_quarter * 4) = v;
+      const uint4 v = load_shared(from + q * 256);
+      if (wanted && at >= 0) *reinterpret_cast<uint4*>(y + at + channel + from_unit * 4) = v;
     }
-    __syncwarp();
+    warpgroup_sync();
   }
 }
 
@@ -138,11 +142,11 @@ __device__ void multiply_chunk(float (&d)[half], Address weights, Address pixels
   for (int k = 0; k < 4; ++k) wgmma<T, transposed, false>(d, a + k * (transposed ? 128 : 2), b + k * 2, add || k > 0);
   wgmma_commit();
 }
-/// d + bias to y, for the warp whose channels start at `channel`.
+/// d + bias to y, for the warpgroup whose channels start at `channel`.
 template <class Strip, int half, class T, class Place>
 __device__ void finish(const float (&d)[half], const T* bias, Address strip, unsigned channel, unsigned channels, const Place& place,
                        T* y) {
-  const unsigned low = channel + threadIdx.x % 32 / 4;
+  const unsigned low = channel + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
   const float bias_low = bias && low < channels ? static_cast<float>(bias[low]) : 0.0f;
   const float bias_high = bias && low + 8 < channels ? static_cast<float>(bias[low + 8]) : 0.0f;
   store_result<Strip>(d, bias_low, bias_high, strip, channel, channels, place, y);
@@ -155,7 +159,7 @@ struct GatherTile {
   static constexpr int channels = 64 * warpgroups, threads = 128 * warpgroups + 32, blocks_per_sm = warpgroups == 1 ? 2 : 1;
   static constexpr int chunk = 128 / sizeof(T);  // elements of k in a stage
   static constexpr int weight_bytes = channels * 128, stage_bytes = weight_bytes + pixels * 128;
-  static constexpr int shared = 1024 + stages * stage_bytes + 4 * warpgroups * Strip::bytes + Ring<warpgroups, stages>::bytes;
+  static constexpr int shared = 1024 + stages * stage_bytes + warpgroups * Strip::bytes + Ring<warpgroups, stages>::bytes;
   static_assert(pixels % Strip::pixels == 0 && stage_bytes % 1024 == 0);
   static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
 };
@@ -171,7 +175,7 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
   using Tile = GatherTile<T, warpgroups, pixels, stages>;
   extern __shared__ char memory[];
   const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, strips = buffers + stages * Tile::stage_bytes;
-  Ring<warpgroups, stages> ring(strips + 4 * warpgroups * Tile::Strip::bytes);
+  Ring<warpgroups, stages> ring(strips + warpgroups * Tile::Strip::bytes);
   if (threadIdx.x == 0) ring.init();
   __syncthreads();
 
@@ -224,8 +228,8 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
       const unsigned row = pixel / g.columns, n = row / g.rows;
       return g.place(n, row - n * g.rows, pixel - row * g.columns);
     };
-    finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
-                                 place, y);
+    finish<typename Tile::Strip>(d, bias, strips + group * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + group * 64,
+                                 g.channels, place, y);
   }
 #endif
 }
@@ -255,7 +259,7 @@ struct RectangleTile {
   static constexpr int box_bytes = (Rectangles::most_rows + 7) / 8 * 1024;  // from one box to the next
   static constexpr int boxes_bytes = (box_stages - 1) * box_bytes + Rectangles::most_rows * 128;
   static constexpr int shared =
-      1024 + weight_stages * weight_bytes + boxes_bytes + 4 * warpgroups * Strip::bytes + BoxRing::bytes + WeightRing::bytes;
+      1024 + weight_stages * weight_bytes + boxes_bytes + warpgroups * Strip::bytes + BoxRing::bytes + WeightRing::bytes;
   static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
 };
 
@@ -268,7 +272,7 @@ __global__ void __launch_bounds__(RectangleTile<T, warpgroups>::threads, Rectang
   using Tile = RectangleTile<T, warpgroups>;
   extern __shared__ char memory[];
   const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, boxes = buffers + Tile::weight_stages * Tile::weight_bytes;
-  const Address strips = boxes + Tile::boxes_bytes, barriers = strips + 4 * warpgroups * Tile::Strip::bytes;
+  const Address strips = boxes + Tile::boxes_bytes, barriers = strips + warpgroups * Tile::Strip::bytes;
   typename Tile::BoxRing pixels(barriers);
   typename Tile::WeightRing weights(barriers + Tile::BoxRing::bytes);
   if (threadIdx.x == 0) {
@@ -339,8 +343,8 @@ __global__ void __launch_bounds__(RectangleTile<T, warpgroups>::threads, Rectang
       const unsigned i = q >> r.log_w, j = j0 + (q & (r.tile_w - 1));
       return i0 + i < g.rows && j < g.columns ? g.place(n, i0 + i, j) : -1;
     };
-    finish<typename Tile::Strip>(d, bias, strips + warp * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + warp * 16, g.channels,
-                                 place, y);
+    finish<typename Tile::Strip>(d, bias, strips + group * Tile::Strip::bytes, tile % channel_tiles * Tile::channels + group * 64,
+                                 g.channels, place, y);
   }
 #endif
 }

@@ -59,6 +59,12 @@ __device__ inline void barrier_wait(Address barrier, unsigned parity) {
       : "memory");
 }
 
+/// A barrier of the first or the second warpgroup. Constant numbers: the compiler reserves all barriers for others.
+__device__ inline void warpgroup_sync() {
+  if (threadIdx.x < 128) asm volatile("bar.sync 1, 128;" ::: "memory");
+  else asm volatile("bar.sync 2, 128;" ::: "memory");
+}
+
 // ---- TMA: boxes of a tensor that a map describes, from global to shared memory. What lies outside of the tensor becomes zero. ----
 
 __device__ inline void prefetch_map(const CUtensorMap* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }

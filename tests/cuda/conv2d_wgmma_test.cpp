@@ -42,6 +42,9 @@ Tensor<T, Cuda> on_gpu(const Tensor<float>& x) {
   return cast<T>(x).template to<Cuda>();
 }
 
+constexpr cuda::WgmmaTiles all_tiles[] = {cuda::WgmmaTiles::automatic, cuda::WgmmaTiles::runs, cuda::WgmmaTiles::columns,
+                                          cuda::WgmmaTiles::boxes};
+
 bool hopper() { return gpu() && cuda::device_info().compute_capability == 90; }
 
 }  // namespace
@@ -58,10 +61,14 @@ TEST_CASE_TEMPLATE("wgmma: forward and gradients equal the CPU's", T, bfloat16, 
     if (cuda::wgmma_takes<T>(g, ConvPass::forward)) {
       ++taken;
       const Tensor<float> y(g.y_shape());
-      const Tensor<T, Cuda> with(g.y_shape()), without(g.y_shape());
       kernels::conv2d<float>(g, x.view(), w.view(), b.view(), y.view());
-      cuda::wgmma_forward<T>(g, gx.data(), gw.data(), gb.data(), with.data());
-      check_rounded(with, y);
+      for (const cuda::WgmmaTiles tiles : all_tiles) {
+        INFO("tiles ", static_cast<int>(tiles));
+        const Tensor<T, Cuda> got(g.y_shape());
+        cuda::wgmma_forward<T>(g, gx.data(), gw.data(), gb.data(), got.data(), tiles);
+        check_rounded(got, y);
+      }
+      const Tensor<T, Cuda> without(g.y_shape());
       kernels::conv2d<float>(g, x.view(), w.view(), View<const float>{}, y.view());
       cuda::wgmma_forward<T>(g, gx.data(), gw.data(), nullptr, without.data());
       check_rounded(without, y);
@@ -69,10 +76,14 @@ TEST_CASE_TEMPLATE("wgmma: forward and gradients equal the CPU's", T, bfloat16, 
     if (cuda::wgmma_takes<T>(g, ConvPass::grad_input)) {
       ++taken;
       const Tensor<float> dx(g.x_shape());
-      const Tensor<T, Cuda> with(g.x_shape()), without(g.x_shape());
       kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), c.view(), dx.view());
-      cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), gc.data(), with.data());
-      check_rounded(with, dx);
+      for (const cuda::WgmmaTiles tiles : all_tiles) {
+        INFO("tiles ", static_cast<int>(tiles));
+        const Tensor<T, Cuda> got(g.x_shape());
+        cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), gc.data(), got.data(), tiles);
+        check_rounded(got, dx);
+      }
+      const Tensor<T, Cuda> without(g.x_shape());
       kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), View<const float>{}, dx.view());
       cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), nullptr, without.data());
       check_rounded(without, dx);
