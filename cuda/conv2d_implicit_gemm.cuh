@@ -11,7 +11,7 @@ namespace segnet::cuda {
 
 /// How tensor cores multiply floats. They take 11 bits of each; bfloat16 fits and ignores this.
 enum class Precision {
-  full,  ///< each float as the sum of two such numbers, three products: about a float's accuracy
+  full,  ///< each float as the sum of two such numbers, three products, joined by float additions: a float's accuracy
   tf32   ///< rounded to one: three times as fast, three decimal digits
 };
 

@@ -125,9 +125,10 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const
   const unsigned a_row = static_cast<unsigned>((warp_row + lane % 16) * row_bytes), a_half = static_cast<unsigned>(lane / 16);
   const unsigned b_row = static_cast<unsigned>((Tile::rows + warp_column + lane % 8 + lane / 16 * 8) * row_bytes);
   const unsigned b_half = static_cast<unsigned>(lane / 8 % 2), turn = static_cast<unsigned>(lane % 8);
+  constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 4;  // or registers run out
   const auto multiply_step = [&](int stage) {
     const unsigned from = shared + static_cast<unsigned>(stage * stage_bytes);
-#pragma unroll
+#pragma unroll(unrolled)
     for (unsigned part = 0; part < 4; ++part) {  // 32 bytes of the inner dimension
       unsigned a[fragments_down][4], b[fragments_across][2];
 #pragma unroll

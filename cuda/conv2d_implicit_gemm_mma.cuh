@@ -64,10 +64,13 @@ __device__ inline unsigned rounded_tf32(unsigned bits) {
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
   return rounded;
 }
-/// value = high + low up to a float's last bit or two.
+/// value = high + low up to a float's last bit. high is the nearest number with 11 bits; the rest has 12 at most, of which tensor cores
+/// drop the last. Rounding it, up or down by as much, would gain nothing. What is not finite is all low: times low parts of other factors,
+/// which are often zero or of the other sign, infinity would become NaN.
 __device__ inline void split_tf32(unsigned value, unsigned& high, unsigned& low) {
-  high = rounded_tf32(value);
-  low = rounded_tf32(__float_as_uint(__uint_as_float(value) - __uint_as_float(high)));
+  const float nearest = __uint_as_float((value + 0x1000u) & 0xffffe000u), taken = fabsf(nearest) < INFINITY ? nearest : 0.0f;
+  high = __float_as_uint(taken);
+  low = __float_as_uint(__uint_as_float(value) - taken);
 }
 
 /// c[i][j] += a[i] * b[j]: 16 x 8 elements each, over 32 bytes of the inner dimension.
@@ -78,37 +81,44 @@ __device__ void multiply_fragments(float (&c)[rows][columns][4], unsigned (&a)[r
     for (int i = 0; i < rows; ++i)
 #pragma unroll
       for (int j = 0; j < columns; ++j) multiply_bf16(c[i][j], a[i], b[j]);
-  } else {
-    unsigned a_low[rows][4], b_low[columns][2];
+  } else if constexpr (precision == Precision::tf32) {
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        if constexpr (precision == Precision::full) split_tf32(a[i][k], a[i][k], a_low[i][k]);
-        else a[i][k] = rounded_tf32(a[i][k]);
-      }
+      for (int k = 0; k < 4; ++k) a[i][k] = rounded_tf32(a[i][k]);
 #pragma unroll
     for (int j = 0; j < columns; ++j)
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        if constexpr (precision == Precision::full) split_tf32(b[j][k], b[j][k], b_low[j][k]);
-        else b[j][k] = rounded_tf32(b[j][k]);
-      }
-    // Small terms first, and no two products in a row into the same sum.
-    if constexpr (precision == Precision::full) {
-#pragma unroll
-      for (int i = 0; i < rows; ++i)
-#pragma unroll
-        for (int j = 0; j < columns; ++j) multiply_tf32(c[i][j], a_low[i], b[j]);
-#pragma unroll
-      for (int i = 0; i < rows; ++i)
-#pragma unroll
-        for (int j = 0; j < columns; ++j) multiply_tf32(c[i][j], a[i], b_low[j]);
-    }
+      for (int k = 0; k < 2; ++k) b[j][k] = rounded_tf32(b[j][k]);
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
       for (int j = 0; j < columns; ++j) multiply_tf32(c[i][j], a[i], b[j]);
+  } else {
+    unsigned b_low[columns][2];
+#pragma unroll
+    for (int j = 0; j < columns; ++j)
+#pragma unroll
+      for (int k = 0; k < 2; ++k) split_tf32(b[j][k], b[j][k], b_low[j][k]);
+    // Tensor cores round towards zero, so long sums drift there (Ootomo and Yokota, 2022). Theirs are of 8 products each, from zero and
+    // the small ones first; ordinary additions, which round to nearest, join them. No two products in a row go into the same sum.
+#pragma unroll
+    for (int i = 0; i < rows; ++i) {
+      unsigned a_low[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) split_tf32(a[i][k], a[i][k], a_low[k]);
+      float sum[columns][4] = {};
+#pragma unroll
+      for (int j = 0; j < columns; ++j) multiply_tf32(sum[j], a_low, b[j]);
+#pragma unroll
+      for (int j = 0; j < columns; ++j) multiply_tf32(sum[j], a[i], b_low[j]);
+#pragma unroll
+      for (int j = 0; j < columns; ++j) multiply_tf32(sum[j], a[i], b[j]);
+#pragma unroll
+      for (int j = 0; j < columns; ++j)
+#pragma unroll
+        for (int k = 0; k < 4; ++k) c[i][j][k] += sum[j][k];
+    }
   }
 }
 

@@ -102,8 +102,9 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
   static_assert(fragments_across % 2 == 0);
   float sum[fragments_down][fragments_across][4] = {};
   const int warp_row = warp / Tile::warps_across * Tile::warp_rows, warp_column = warp % Tile::warps_across * Tile::warp_columns;
+  constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 2;  // as in gather_gemm
   const auto multiply_step = [&](int stage) {
-#pragma unroll
+#pragma unroll(unrolled)
     for (int part = 0; part < 2; ++part) {  // 16 pixels of bfloat16, 8 of float
       unsigned a[fragments_down][4], b[fragments_across][2];
       if constexpr (size == 2) {

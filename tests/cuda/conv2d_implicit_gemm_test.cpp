@@ -120,6 +120,24 @@ TEST_CASE("implicit_gemm on the GPU: an empty batch") {
   check_all(conv_case({0, 9, 8, 16}, {24, 3, 3, 16}, {.padding = 1}), true);
 }
 
+/// Largest differences of T's passes from sums in double, relative to the largest.
+struct Errors {
+  double y, dx, dw;
+};
+template <class T>
+Errors errors(const ConvGeometry& g, const Tensor<float>& x, const Tensor<float>& w, const Tensor<float>& dy, Precision precision) {
+  const auto exact = [](const Tensor<float>& t) { return cast<double>(rounded<T>(t)); };
+  Tensor<double> y(g.y_shape()), dx(g.x_shape()), dw(g.w_shape());
+  kernels::conv2d<double>(g, exact(x).view(), exact(w).view(), View<const double>{}, y.view());
+  kernels::conv2d_grad_input<double>(g, exact(dy).view(), exact(w).view(), View<const double>{}, dx.view());
+  kernels::conv2d_grad_weight<double>(g, exact(dy).view(), exact(x).view(), dw.view());
+  const Shifted<T> gx(x, 0), gw(w, 0), gdy(dy, 0), gy(g.y_shape(), 0), gdx(g.x_shape(), 0), gdw(g.w_shape(), 0);
+  cuda::implicit_gemm_forward<T>(g, gx.data(), gw.data(), nullptr, gy.data(), precision);
+  cuda::implicit_gemm_grad_input<T>(g, gdy.data(), gw.data(), nullptr, gdx.data(), precision);
+  cuda::implicit_gemm_grad_weight<T>(g, gdy.data(), gx.data(), gdw.data(), precision);
+  return {relative_difference(gy.result(), y), relative_difference(gdx.result(), dx), relative_difference(gdw.result(), dw)};
+}
+
 TEST_CASE("implicit_gemm on the GPU: how far from exact sums") {
   if (!tensor_cores()) return;
   const ConvCase c = conv_case({2, 40, 40, 96}, {64, 3, 3, 96}, {.padding = 1});
@@ -127,22 +145,63 @@ TEST_CASE("implicit_gemm on the GPU: how far from exact sums") {
   const auto x = normal<float>(c.x), w = normal<float>(c.w), dy = normal<float>(g.y_shape());
   const auto check = [&]<class T>(T, Precision precision, double tolerance) {
     INFO("bytes ", sizeof(T), ", precision ", static_cast<int>(precision));
-    const auto exact = [](const Tensor<float>& t) { return cast<double>(rounded<T>(t)); };
-    Tensor<double> y(g.y_shape()), dx(g.x_shape()), dw(g.w_shape());
-    kernels::conv2d<double>(g, exact(x).view(), exact(w).view(), View<const double>{}, y.view());
-    kernels::conv2d_grad_input<double>(g, exact(dy).view(), exact(w).view(), View<const double>{}, dx.view());
-    kernels::conv2d_grad_weight<double>(g, exact(dy).view(), exact(x).view(), dw.view());
-    const Shifted<T> gx(x, 0), gw(w, 0), gdy(dy, 0), gy(g.y_shape(), 0), gdx(c.x, 0), gdw(c.w, 0);
-    cuda::implicit_gemm_forward<T>(g, gx.data(), gw.data(), nullptr, gy.data(), precision);
-    cuda::implicit_gemm_grad_input<T>(g, gdy.data(), gw.data(), nullptr, gdx.data(), precision);
-    cuda::implicit_gemm_grad_weight<T>(g, gdy.data(), gx.data(), gdw.data(), precision);
-    CHECK(relative_difference(gy.result(), y) <= tolerance);
-    CHECK(relative_difference(gdx.result(), dx) <= tolerance);
-    CHECK(relative_difference(gdw.result(), dw) <= tolerance);
+    const Errors e = errors<T>(g, x, w, dy, precision);
+    CHECK(e.y <= tolerance);
+    CHECK(e.dx <= tolerance);
+    CHECK(e.dw <= tolerance);
   };
-  check(float{}, Precision::full, 1e-5);
+  check(float{}, Precision::full, 1.5e-6);
   check(float{}, Precision::tf32, 2e-3);
   check(bfloat16{}, Precision::full, 4e-3);  // the result's own rounding, half of 2^-7
+}
+
+TEST_CASE("implicit_gemm on the GPU: long sums of floats do not drift") {
+  if (!tensor_cores()) return;
+  const auto check = [](const ConvCase& c) {
+    INFO(describe(c));
+    const ConvGeometry& g = c.geometry;
+    const auto check_error = [&](auto numbers, double tolerance) {
+      const Errors e = errors<float>(g, numbers(c.x), numbers(c.w), numbers(g.y_shape()), Precision::full);
+      CHECK(e.y <= tolerance);
+      CHECK(e.dx <= tolerance);
+      CHECK(e.dw <= tolerance);
+    };
+    check_error([](const Shape& shape) { return normal<float>(shape); }, 3e-6);
+    // Of one sign: where cutting off, instead of rounding, is worst.
+    check_error([](const Shape& shape) { return random_uniform<float>(shape, testing::random()); }, 4e-6);
+  };
+  check(conv_case({1, 12, 12, 512}, {64, 3, 3, 512}, {.padding = 1}));  // 4608 products to a pixel
+  check(conv_case({1, 320, 310, 8}, {16, 1, 1, 8}, {}));                // 99200 to a weight
+}
+
+TEST_CASE("implicit_gemm on the GPU: an infinite factor makes infinite sums, no NaN") {
+  if (!tensor_cores()) return;
+  const ConvGeometry g = conv_case({1, 12, 11, 16}, {24, 3, 3, 16}, {}).geometry;
+  const auto check = [](const Tensor<float>& got, const Tensor<float>& expected) {
+    for (index_t i = 0; i < expected.numel(); ++i) {
+      const float e = expected.data()[i], v = got.data()[i];
+      INFO("element ", i, " is ", v, ", not ", e);
+      REQUIRE((std::isinf(e) ? v == e : std::isfinite(v)));
+    }
+  };
+  for (const bool integral : {false, true}) {  // second parts of factors of either sign, or zero
+    const auto numbers = [&](const Shape& shape) { return integral ? integers<float>(shape, 1, 3) : normal<float>(shape); };
+    const auto x = numbers(g.x_shape()), w = numbers(g.w_shape()), dy = numbers(g.y_shape());
+    Tensor<float> y(g.y_shape()), dx(g.x_shape()), dw(g.w_shape());
+    x.data()[700] = dy.data()[900] = std::numeric_limits<float>::infinity();
+    kernels::reference::conv2d<float>(g, x.view(), w.view(), View<const float>{}, y.view());
+    kernels::reference::conv2d_grad_input<float>(g, dy.view(), w.view(), View<const float>{}, dx.view());
+    const Shifted<float> gx(x, 0), gw(w, 0), gdy(dy, 0), gy(g.y_shape(), 0), gdx(g.x_shape(), 0), gdw(g.w_shape(), 0);
+    cuda::implicit_gemm_forward<float>(g, gx.data(), gw.data(), nullptr, gy.data(), Precision::full);
+    cuda::implicit_gemm_grad_input<float>(g, gdy.data(), gw.data(), nullptr, gdx.data(), Precision::full);
+    check(gy.result(), y);
+    check(gdx.result(), dx);
+    x.data()[700] = 1;  // two infinite factors of one product may make NaN
+    kernels::reference::conv2d_grad_weight<float>(g, dy.view(), x.view(), dw.view());
+    const Shifted<float> finite_x(x, 0);
+    cuda::implicit_gemm_grad_weight<float>(g, gdy.data(), finite_x.data(), gdw.data(), Precision::full);
+    check(gdw.result(), dw);
+  }
 }
 
 TEST_CASE("implicit_gemm on the GPU: what has no tensor cores, or too many pixels, is refused") {
