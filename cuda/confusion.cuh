@@ -78,7 +78,7 @@ void count_pairs(View<const Prediction, Cuda> prediction, View<const Target, Cud
   const bool in_shared = C * C * 4 <= 32 * 1024;
   const unsigned blocks = static_cast<unsigned>(std::min<index_t>((n + 2047) / 2048, 1024));
   const cuda::Scratch<LossSum> partial(blocks);
-  cuda::for_each(counts.size(), cuda::FillWith<std::int64_t>{counts.data, 0});
+  segnet::detail::fill(counts, 0);
   cuda::launch(in_shared ? cuda::count_pairs_kernel<true> : cuda::count_pairs_kernel<false>, blocks, 256,
                in_shared ? static_cast<std::size_t>(C * C) * 4 : 0, cuda::AnyLabels(prediction.data), cuda::AnyLabels(target.data), n, C,
                ignore_index, reinterpret_cast<unsigned long long*>(counts.data), partial.data());

@@ -1,4 +1,4 @@
-// gpu_bench [--json FILE] [--filter TEXT] [--network]: kernels on the GPU against what the device can do, measured first (copying memory, a
+// gpu_bench [--json FILE] [--filter TEXT]: kernels and a U-Net on the GPU against what the device can do, measured first (copying memory, a
 // large matrix product), and against cuDNN in the same program. Tables in Markdown; times are medians between device events.
 //
 // Convolutions read and write channels last, float with tf32 allowed or bfloat16, batch 16. of_peak: share of the nearer ceiling.
