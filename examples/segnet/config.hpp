@@ -25,6 +25,8 @@ struct DataConfig {
   std::string class_names;   ///< or a file that names them
   std::int32_t ignore_index = 255;
   std::int64_t scene_size = 96, scene_train = 6000, scene_val = 300;
+  double scene_side_min = 0.36, scene_side_max = 0.56;  ///< of a garment's picture, in parts of the scene's
+  int scene_objects_min = 2, scene_objects_max = 6;
 };
 
 struct DeviceConfig {
@@ -63,7 +65,8 @@ struct TrainConfig {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, classes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, masks, val_images, val_masks, classes, class_names,
-                                                ignore_index, scene_size, scene_train, scene_val)
+                                                ignore_index, scene_size, scene_train, scene_val, scene_side_min, scene_side_max,
+                                                scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, init, epochs, batch, crop_h, crop_w, scale_min,
                                                 scale_max, flip, jitter, optimizer, lr, weight_decay, momentum, schedule, power, warmup,

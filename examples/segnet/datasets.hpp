@@ -53,6 +53,10 @@ inline data::Dataset open_dataset(const DataConfig& c, const std::string& split)
   if (c.kind == "scenes") {
     data::ScenesOptions options;
     options.size = c.scene_size;
+    options.min_side = c.scene_side_min;
+    options.max_side = c.scene_side_max;
+    options.min_objects = c.scene_objects_min;
+    options.max_objects = c.scene_objects_max;
     options.count = split == "train" ? c.scene_train : c.scene_val;
     return data::Scenes(split_of(split), options);
   }

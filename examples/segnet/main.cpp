@@ -33,6 +33,11 @@ void add_data_options(CLI::App* app, DataConfig& data) {
   app->add_option("--scene-size", data.scene_size, "side of a scene in pixels")->capture_default_str();
   app->add_option("--scene-train", data.scene_train, "scenes per training epoch")->capture_default_str();
   app->add_option("--scene-val", data.scene_val, "held-out scenes")->capture_default_str();
+  app->add_option("--scene-side-min", data.scene_side_min, "side of a garment, in parts of the scene's, at least")->capture_default_str();
+  app->add_option("--scene-side-max", data.scene_side_max, "and at most")->capture_default_str();
+  app->add_option("--scene-objects-min", data.scene_objects_min, "garments in a scene, at least (where there is room)")
+      ->capture_default_str();
+  app->add_option("--scene-objects-max", data.scene_objects_max, "and at most")->capture_default_str();
 }
 
 void add_device_options(CLI::App* app, DeviceConfig& c) {
