@@ -180,10 +180,11 @@ void operation(const std::string& name, const Shape& shape, double forward, doub
     y.push_back(f(t));
   }
   const auto dy = noise<T>(y[0].shape());
-  moving<T>(name, "backward", backward * n, [&](int i) {
-    x[at(i)].zero_grad();
-    y[at(i)].backward(dy, /*keep_graph=*/true);
-  });
+  if (backward > 0)  // else dy itself is passed on
+    moving<T>(name, "backward", backward * n, [&](int i) {
+      x[at(i)].zero_grad();
+      y[at(i)].backward(dy, /*keep_graph=*/true);
+    });
 }
 
 template <class T>
@@ -191,13 +192,17 @@ void memory_bound() {
   using P = Master<T>;
   const Shape large{16, 360, 480, 64};
   operation<T>("relu", large, 2, 3, [](const auto& x) { return relu(x); });
-  operation<T>("add", large, 3, 2, [](const auto& x) { return x + x.detach(); });
+  {
+    const auto other = noise<T>(large);
+    operation<T>("add", large, 3, 0, [&](const auto& x) { return x + other; });
+  }
   {
     const auto weight = ones<P, Cuda>({64}), bias = zeros<P, Cuda>({64}), mean = zeros<P, Cuda>({64}), var = ones<P, Cuda>({64});
     // Statistics have to be known before anything is normalised: x is read twice.
     operation<T>("batch_norm_relu", large, 3, 5, [&](const auto& x) { return batch_norm_relu(x, weight, bias, mean, var, true); });
   }
-  operation<T>("max_pool2d 2x2", large, 1.25, 2.25, [](const auto& x) { return max_pool2d(x, {.kernel = 2}).output; });
+  operation<T>("max_pool2d 2x2", large, 1.25, 1.25 + 0.25 * 4 / sizeof(T),  // the indices are four bytes each
+               [](const auto& x) { return max_pool2d(x, {.kernel = 2}).output; });
   operation<T>("resize bilinear x2", {16, 180, 240, 64}, 5, 5, [](const auto& x) {
     return interpolate(x, {.size = Extent2(360, 480), .mode = InterpolateMode::bilinear, .align_corners = false});
   });
