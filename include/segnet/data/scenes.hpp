@@ -24,12 +24,13 @@ struct ScenesOptions {
   double min_side = 0.36, max_side = 0.56;  ///< side of a garment's 28 x 28 picture
   double spacing = 0.8;                     ///< least distance of two garments' centres, in their mean side: less hides more
   double rotation = 10;                     ///< degrees, at most, either way
+  double hue_spread = 0.05;                 ///< standard deviation of a garment's hue around its class's usual one, in turns; 1: any hue
   int min_regions = 2, max_regions = 4;     ///< textures of the ground
   double noise = 4;                         ///< standard deviation of the noise at most, in levels of 255
   double blur = 0.15;                       ///< share of each neighbour in a 3-tap blur, at most
   double lighting = 0.3;                    ///< how much the light may change from edge to edge
 
-  /// Smaller garments, more of them, closer, turned further, in more noise.
+  /// Smaller garments, more of them, closer, turned further, of any colour, in more noise.
   [[nodiscard]] static ScenesOptions hard() {
     ScenesOptions options;
     options.min_objects = 4;
@@ -38,6 +39,7 @@ struct ScenesOptions {
     options.max_side = 0.5;
     options.spacing = 0.6;
     options.rotation = 30;
+    options.hue_spread = 1;
     options.noise = 8;
     return options;
   }
@@ -294,7 +296,9 @@ class ScenePainter {
     const Garment garment(data_.images.data() + picture * 28 * 28, label);
     const float angle = uniform(-options_.rotation, options_.rotation) * 0.017453293f, mirror = random_.uniform() < 0.5 ? -1.0f : 1.0f;
     const float scale = 28 / side, cosine = std::cos(angle) * scale, sine = std::sin(angle) * scale;
-    const double hue = random_.uniform(), saturation = random_.uniform(0.55, 0.95);
+    // Shirts, pullovers, coats, dresses and T-shirts have one outline; what colours they come in is a hint, as in shops.
+    constexpr double usual_hue[] = {0.0, 0.3, 0.2, 0.8, 0.4, 0.1, 0.6, 0.43, 0.5, 0.77};
+    const double hue = usual_hue[label] + options_.hue_spread * random_.normal(), saturation = random_.uniform(0.55, 0.95);
     const Colour bright = from_hsv(hue, saturation, random_.uniform(0.85, 1));
     const Colour deep = from_hsv(hue + random_.uniform(-0.1, 0.1), saturation, random_.uniform(0.25, 0.45));
     const float shadow = 0.04f * side, shadow_x = shadow * std::cos(light), shadow_y = shadow * std::sin(light);
