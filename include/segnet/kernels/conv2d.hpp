@@ -1,6 +1,7 @@
 // 2-D convolution, its gradients, and the choice between the algorithms that compute them.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/kernels/conv2d_depthwise.hpp"
 #include "segnet/kernels/conv2d_grad_weight.hpp"
 #include "segnet/kernels/conv2d_im2col_gemm.hpp"

@@ -4,6 +4,7 @@
 // nll = -log p_t = log s - (x_t - m). The rows' m and s are kept for the backward pass: 2 / C of the logits' memory.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/kernels/loss_sum.hpp"
 #include "segnet/kernels/softmax.hpp"
 

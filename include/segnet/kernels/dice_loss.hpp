@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/loss_sum.hpp"

@@ -1,6 +1,7 @@
 // Dropout: which elements stay is a function of (seed, stream, element) alone, so that nobody needs to store it.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/kernels/channels.hpp"
 

@@ -1,6 +1,7 @@
 // Layer normalisation: each row by itself, its moments and sums taken while it is in cache.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/kernels/normalization.hpp"
 
 namespace segnet::kernels {

@@ -1,6 +1,7 @@
 // Losses of one prediction against one target each: the formulas with their derivatives, and the loops that they share.
 #pragma once
 
+#include "segnet/core/bfloat16.hpp"
 #include "segnet/core/isa.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/broadcast.hpp"
