@@ -6,6 +6,7 @@
 #include "segnet/kernels/conv2d_grad_weight.hpp"
 #include "segnet/kernels/conv2d_im2col_gemm.hpp"
 #include "segnet/kernels/conv2d_implicit_gemm.hpp"
+#include "segnet/kernels/conv2d_matrix_hook.hpp"
 #include "segnet/kernels/conv2d_reference.hpp"
 
 namespace segnet::kernels {
@@ -36,6 +37,8 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> 
   switch (chosen_algorithm("conv2d", g, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d(g, x, w, b, y);
+    case ConvAlgorithm::matrix:
+      return matrix::passes<T>().conv2d(g, x, w, b, y);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d(g, x, w, b, y);
     case ConvAlgorithm::depthwise:
@@ -53,6 +56,8 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, C
   switch (chosen_algorithm("conv2d", g, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d_grad_input(g, dy, w, b, dx);
+    case ConvAlgorithm::matrix:
+      return matrix::passes<T>().conv2d_grad_input(g, dy, w, b, dx);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d_grad_input(g, dy, w, b, dx);
     case ConvAlgorithm::depthwise:
@@ -69,6 +74,8 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   switch (chosen_algorithm("conv2d", g, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d_grad_weight(g, dy, x, dw);
+    case ConvAlgorithm::matrix:
+      return matrix::passes<T>().conv2d_grad_weight(g, dy, x, dw);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d_grad_weight(g, dy, x, dw);
     case ConvAlgorithm::depthwise:

@@ -9,6 +9,7 @@ namespace segnet {
 enum class ConvAlgorithm {
   automatic,
   reference,      ///< plain loops: the truth that the others are tested against
+  matrix,         ///< the convolution as one explicit sparse matrix: for teaching; kernels/conv2d_matrix.hpp
   im2col_gemm,    ///< copies every patch into a row of a matrix, then one matrix product
   implicit_gemm,  ///< the same product without the copy: rows are pointers into the image
   winograd,       ///< fewer multiplications for 3 x 3 kernels with stride 1
@@ -16,7 +17,7 @@ enum class ConvAlgorithm {
 };
 
 [[nodiscard]] inline const char* to_string(ConvAlgorithm algorithm) {
-  constexpr const char* names[] = {"automatic", "reference", "im2col_gemm", "implicit_gemm", "winograd", "depthwise"};
+  constexpr const char* names[] = {"automatic", "reference", "matrix", "im2col_gemm", "implicit_gemm", "winograd", "depthwise"};
   return names[static_cast<int>(algorithm)];
 }
 
