@@ -10,19 +10,6 @@
 
 namespace segnet::nn {
 
-/// Whether a layer has a bias: `Conv2d(3, 64, 3, {.padding = 1}, Bias::no)`.
-enum class Bias : bool { no, yes };
-
-namespace detail {
-/// PyTorch's default: weight U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which is kaiming_uniform with a = sqrt(5); bias alike.
-template <class T, class D>
-void reset_weight_and_bias(Parameter<T, D>& weight, Parameter<T, D>& bias, index_t fan_in) {
-  const double bound = 1 / std::sqrt(static_cast<double>(std::max<index_t>(fan_in, 1)));
-  fill_uniform(weight, default_generator(), -bound, bound);
-  if (bias) fill_uniform(bias, default_generator(), -bound, bound);
-}
-}  // namespace detail
-
 /// 2-D convolution, [N, H, W, in] -> [N, OH, OW, out]; see `conv2d` for sizes and errors.
 /// weight [out, kh, kw, in / groups] (PyTorch: [out, in / groups, kh, kw]), bias [out].
 template <class T = float, class D = Cpu>
@@ -37,11 +24,13 @@ struct Conv2d {
       throw ValueError("nn::Conv2d", "groups", concat("a divisor of the ", in, " input channels"), concat(options.groups));
     weight = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out, kernel.h, kernel.w, in / options.groups}), WeightLayout::convolution);
     if (with_bias == Bias::yes) bias = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out}));
-    detail::reset_weight_and_bias(weight, bias, kernel.h * kernel.w * (in / options.groups));
+    init::weight_and_bias<Master<T>, D>(weight, bias, kernel.h * kernel.w * (in / options.groups));
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    const Tensor<T, D> y = conv2d(x, cast<T>(weight), cast<T>(bias), options);
+    const Tensor<T, D> y =
+        shapes_only() ? Tensor<T, D>(kernels::conv2d_geometry("conv2d", x.shape(), weight.shape(), bias.shape(), options).y_shape())
+                      : conv2d(x, cast<T>(weight), cast<T>(bias), options);
     return detail::observed(this, "Conv2d", x, y, y.numel() * (weight.numel() / std::max<index_t>(weight.dim(0), 1)));
   }
   SEGNET_FIELDS(weight, bias)
@@ -61,11 +50,15 @@ struct ConvTranspose2d {
       throw ValueError("nn::ConvTranspose2d", "groups", concat("a divisor of the ", out, " output channels"), concat(options.groups));
     weight = Parameter<Master<T>, D>(Tensor<Master<T>, D>({in, kernel.h, kernel.w, out / options.groups}), WeightLayout::convolution);
     if (with_bias == Bias::yes) bias = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out}));
-    detail::reset_weight_and_bias(weight, bias, kernel.h * kernel.w * (out / options.groups));
+    init::weight_and_bias<Master<T>, D>(weight, bias, kernel.h * kernel.w * (out / options.groups));
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    const Tensor<T, D> y = conv_transpose2d(x, cast<T>(weight), cast<T>(bias), options);
+    const Tensor<T, D> y =
+        shapes_only()
+            ? Tensor<T, D>(
+                  kernels::conv_transpose2d_geometry("conv_transpose2d", x.shape(), weight.shape(), bias.shape(), options).x_shape())
+            : conv_transpose2d(x, cast<T>(weight), cast<T>(bias), options);
     return detail::observed(this, "ConvTranspose2d", x, y, x.numel() * (weight.numel() / std::max<index_t>(weight.dim(0), 1)));
   }
   SEGNET_FIELDS(weight, bias)

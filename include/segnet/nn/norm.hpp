@@ -3,6 +3,7 @@
 
 #include "segnet/nn/module.hpp"
 #include "segnet/nn/observer.hpp"
+#include "segnet/nn/shapes_only.hpp"
 #include "segnet/ops/normalization.hpp"
 
 namespace segnet::nn {
@@ -30,11 +31,13 @@ struct BatchNorm2d {
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
+    if (shapes_only()) return detail::observed(this, "BatchNorm2d", x, Tensor<T, D>(x.shape()));
     return detail::observed(this, "BatchNorm2d", x,
                             batch_norm<T, D>(x, weight, bias, running_mean, running_var, of_batch(), options.momentum, options.eps));
   }
   /// relu of it, in one pass over memory less each way; see `batch_norm_relu`.
   Tensor<T, D> with_relu(const Tensor<T, D>& x) const {
+    if (shapes_only()) return detail::observed(this, "BatchNorm2d+ReLU", x, Tensor<T, D>(x.shape()));
     return detail::observed(this, "BatchNorm2d+ReLU", x,
                             batch_norm_relu<T, D>(x, weight, bias, running_mean, running_var, of_batch(), options.momentum, options.eps));
   }
