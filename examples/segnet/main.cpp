@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "commands.hpp"
+#include "segnet/core/build_info.hpp"
 
 using namespace segnet::program;
 
@@ -97,7 +98,7 @@ int main(int argc, char** argv) {
   CLI::App app{"segnet: train, evaluate and use segmentation networks"};
   app.require_subcommand(1);
   app.option_defaults()->take_last();  // of an option given twice, as scripts do to override
-  app.set_version_flag("--version", SEGNET_VERSION);
+  app.set_version_flag("--version", to_string(segnet::build_info()));
   int exit_code = 0;
 
   TrainConfig train_config;

@@ -7,6 +7,7 @@
 #include "segnet/autograd/gradcheck.hpp"
 #include "segnet/autograd/graph.hpp"
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/build_info.hpp"
 #include "segnet/core/config.hpp"
 #include "segnet/core/cuda.hpp"
 #include "segnet/core/device.hpp"

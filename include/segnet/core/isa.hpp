@@ -44,17 +44,23 @@ enum class Isa { baseline, avx2, avx512 };
 
 [[nodiscard]] inline const char* to_string(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "baseline"; }
 
-/// The best instruction set of this processor, or a lesser one named by the environment variable SEGNET_ISA
-/// (avx512, avx2, baseline), read once.
+/// The best instruction set of this processor.
+[[nodiscard]] inline Isa machine_isa() {
+#if SEGNET_X86
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+      return Isa::avx512;
+    return Isa::avx2;
+  }
+#endif
+  return Isa::baseline;
+}
+
+/// That one, or a lesser one named by the environment variable SEGNET_ISA (avx512, avx2, baseline), read once.
 [[nodiscard]] inline Isa current_isa() {
   static const Isa chosen = [] {
-    Isa best = Isa::baseline;
-#if SEGNET_X86
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = Isa::avx2;
-    if (best == Isa::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-      best = Isa::avx512;
-#endif
+    const Isa best = machine_isa();
     if (const char* wish = std::getenv("SEGNET_ISA")) {
       if (std::strcmp(wish, "baseline") == 0) return Isa::baseline;
       if (std::strcmp(wish, "avx2") == 0) return best < Isa::avx2 ? best : Isa::avx2;
