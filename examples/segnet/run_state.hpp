@@ -61,7 +61,7 @@ inline CheckpointHeader read_header(const SafetensorsFile& file) {
   }
 }
 
-inline void write_checkpoint(const std::string& path, const CheckpointHeader& header, std::vector<SafetensorsEntry> tensors) {
+inline void write_checkpoint(const std::string& path, const CheckpointHeader& header, std::vector<TensorEntry> tensors) {
   save_safetensors(path, tensors,
                    {{"format", "pt"},
                     {"segnet.config", nlohmann::json(header.config).dump()},

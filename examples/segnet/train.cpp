@@ -29,7 +29,7 @@ volatile std::sig_atomic_t interrupted = 0;
 
 /// An optimiser's (or moving average's) state as entries of a checkpoint, and back.
 template <class D>
-void put_state(std::vector<SafetensorsEntry>& entries, const std::string& prefix, const optim::OptimizerState<float, D>& state) {
+void put_state(std::vector<TensorEntry>& entries, const std::string& prefix, const optim::OptimizerState<float, D>& state) {
   for (const auto& [name, tensor] : state.tensors) entries.emplace_back(prefix + name, tensor.template to<Cpu>());
   for (const auto& [name, steps] : state.steps) entries.emplace_back(prefix + "steps:" + name, Tensor<std::int64_t>({}, {steps}));
 }

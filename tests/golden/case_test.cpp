@@ -13,8 +13,8 @@ using namespace segnet::testing;
 namespace {
 
 /// y = 3 x with both gradients, as a file has it; `entries` replace or add tensors.
-std::string tripled(const TemporaryFolder& folder, const std::vector<SafetensorsEntry>& entries = {}) {
-  std::vector<SafetensorsEntry> all = {{"c/x", Tensor<double>({2, 2}, {1, 2, 3, 4})},
+std::string tripled(const TemporaryFolder& folder, const std::vector<TensorEntry>& entries = {}) {
+  std::vector<TensorEntry> all = {{"c/x", Tensor<double>({2, 2}, {1, 2, 3, 4})},
                                        {"c/y", Tensor<double>({2, 2}, {3, 6, 9, 12})},
                                        {"c/grad_y", Tensor<double>({2, 2}, {1, -1, 2, 0})},
                                        {"c/grad_x", Tensor<double>({2, 2}, {3, -3, 6, 0})}};

@@ -1,11 +1,13 @@
 // Elements as files hold them: type names, conversions, tensors made of bytes that lie anywhere in a mapped file.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "segnet/core/tensor.hpp"
 
@@ -90,4 +92,37 @@ Tensor<T> tensor_of_bytes(std::string_view type, std::byte* bytes, const Shape& 
   return {};
 }
 
+/// @throws ValueError when a name is there twice
+inline void check_each_once(std::string_view operation, std::vector<std::string_view> names) {
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) throw ValueError(operation, "entries", "each name once", concat("'", *twice, "' twice"));
+}
+
 }  // namespace segnet::detail
+
+namespace segnet {
+
+/// A tensor to be saved, of any type, under a name.
+struct TensorEntry {
+  template <class T>
+  TensorEntry(std::string tensor_name, const Tensor<T, Cpu>& tensor)
+      : name(std::move(tensor_name)),
+        dtype(detail::element_name<T>()),
+        shape(tensor.shape()),
+        data(tensor.data()),
+        bytes(static_cast<std::size_t>(tensor.numel()) * sizeof(T)),
+        width(sizeof(T)),
+        defined(bool(tensor)),
+        owner(std::make_shared<Tensor<T, Cpu>>(tensor.detach())) {}
+
+  std::string name;
+  std::string_view dtype;
+  Shape shape;
+  const void* data;
+  std::size_t bytes, width;
+  bool defined;
+  std::shared_ptr<const void> owner;
+};
+
+}  // namespace segnet

@@ -164,28 +164,6 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// A tensor to be saved, of any type, under a name.
-struct SafetensorsEntry {
-  template <class T>
-  SafetensorsEntry(std::string tensor_name, const Tensor<T, Cpu>& tensor)
-      : name(std::move(tensor_name)),
-        dtype(detail::element_name<T>()),
-        shape(tensor.shape()),
-        data(tensor.data()),
-        bytes(static_cast<std::size_t>(tensor.numel()) * sizeof(T)),
-        width(sizeof(T)),
-        defined(bool(tensor)),
-        owner(std::make_shared<Tensor<T, Cpu>>(tensor.detach())) {}
-
-  std::string name;
-  std::string_view dtype;
-  Shape shape;
-  const void* data;
-  std::size_t bytes, width;
-  bool defined;
-  std::shared_ptr<const void> owner;
-};
-
 /// Writes tensors, in the order given, and free text to a safetensors file:
 ///
 ///     save_safetensors("unet.safetensors", {{"conv1.weight", w}, {"step", step}}, {{"format", "pt"}});
@@ -193,7 +171,7 @@ struct SafetensorsEntry {
 /// The file appears whole or not at all (`write_file_atomically`). Wider element types lie first, so that each tensor is aligned.
 /// @throws ValueError for a name that is there twice, is "__metadata__" or no UTF-8, or an undefined tensor; IoError when the
 ///         file cannot be written
-inline void save_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
+inline void save_safetensors(const std::string& path, const std::vector<TensorEntry>& entries,
                              const std::map<std::string, std::string>& metadata = {}) {
   const auto check_text = [](std::string_view argument, const std::string& text) {
     if (!detail::is_utf8(text)) throw ValueError("save_safetensors", argument, "UTF-8", concat("'", text, "'"));
@@ -205,9 +183,7 @@ inline void save_safetensors(const std::string& path, const std::vector<Safetens
     if (!e.defined) throw ValueError("save_safetensors", "entries", "a tensor", concat("an undefined one, '", e.name, "'"));
     names.push_back(e.name);
   }
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) throw ValueError("save_safetensors", "entries", "each name once", concat("'", *twice, "' twice"));
+  detail::check_each_once("save_safetensors", names);
 
   std::vector<std::size_t> order(entries.size()), begin(entries.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -231,7 +207,7 @@ inline void save_safetensors(const std::string& path, const std::vector<Safetens
     header += '}';
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const SafetensorsEntry& e = entries[i];
+    const TensorEntry& e = entries[i];
     if (header.size() > 1) header += ',';
     append_json_string(header, e.name);
     header += concat(":{\"dtype\":\"", e.dtype, "\",\"shape\":", e.shape, ",\"data_offsets\":[", begin[i], ",", begin[i] + e.bytes, "]}");

@@ -17,9 +17,9 @@ namespace segnet {
 
 /// The entries of a weights file, in PyTorch's layout, each name behind `prefix`.
 template <class T, class D>
-[[nodiscard]] std::vector<SafetensorsEntry> weight_entries(const std::vector<nn::NamedTensor<T, D>>& state,
+[[nodiscard]] std::vector<TensorEntry> weight_entries(const std::vector<nn::NamedTensor<T, D>>& state,
                                                            const std::string& prefix = {}) {
-  std::vector<SafetensorsEntry> entries;
+  std::vector<TensorEntry> entries;
   for (const auto& [name, tensor, layout, trainable] : state) {
     const Tensor<T> values = tensor.detach().template to<Cpu>();
     entries.emplace_back(prefix + name, layout == nn::WeightLayout::convolution ? to_nchw(values) : values);
