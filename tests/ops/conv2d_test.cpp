@@ -158,9 +158,9 @@ TEST_CASE("conv2d: errors name the argument, what was expected and what came") {
   CHECK(text(x, ones<float>({3, 3, 64}), {}, {}) == "segnet::conv2d: argument 'weight': expected [O, kh, kw, C/groups], got [3, 3, 64]");
   CHECK(text(x, w, ones<float>({64}), {.groups = 2}) == "segnet::conv2d: argument 'bias': expected [128], got [64]");
   CHECK(text(x, w, {}, {.groups = 3}) ==
-        "segnet::conv2d: argument 'groups': expected a divisor of the weight's 128 output channels, got 3");
+        "segnet::conv2d: argument 'weight': expected [O, kh, kw, C/groups] with O a multiple of groups = 3, got [128, 3, 3, 32]");
   CHECK(text(ones<float>({1, 8, 8, 30}), ones<float>({8, 3, 3, 8}), {}, {.groups = 4}) ==
-        "segnet::conv2d: argument 'groups': expected a divisor of the input's 30 channels, got 4");
+        "segnet::conv2d: argument 'x': expected [N, H, W, C] with C a multiple of groups = 4, got [1, 8, 8, 30]");
   CHECK(text(x, w, {}, {.groups = 0}) == "segnet::conv2d: argument 'groups': expected at least 1, got 0");
   CHECK(text(x, w, {}, {.stride = {1, 0}, .groups = 2}) == "segnet::conv2d: argument 'stride': expected at least 1, got 1x0");
   CHECK(text(x, w, {}, {.dilation = 0, .groups = 2}) == "segnet::conv2d: argument 'dilation': expected at least 1, got 0x0");
@@ -174,5 +174,6 @@ TEST_CASE("conv2d: errors name the argument, what was expected and what came") {
         "segnet::conv2d: argument 'algorithm': expected depthwise only where groups = C = O, got groups = 2, C = 64, O = 128");
   CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 2, .algorithm = ConvAlgorithm::winograd}), NotImplemented);
   CHECK_THROWS_AS((void)conv2d(x, w), ShapeError);
-  CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 3}), ValueError);
+  CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 3}), ShapeError);
+  CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 0}), ValueError);
 }

@@ -100,16 +100,21 @@ TEST_CASE("conv_transpose2d: errors name the argument, what was expected and wha
                        "segnet::conv_transpose2d: argument 'weight': expected [64, kh, kw, C/groups] for input [2, 8, 8, 64], got "
                        "[16, 3, 3, 64]",
                        ShapeError);
-  CHECK_THROWS_WITH_AS((void)conv_transpose2d(x, w, {}, {.stride = 2, .output_padding = {0, 2}}),
-                       "segnet::conv_transpose2d: argument 'output_padding': expected 0 to 1x1 for stride 2x2 and dilation 1x1, got 0x2",
-                       ValueError);
+  CHECK_THROWS_WITH_AS(
+      (void)conv_transpose2d(x, w, {}, {.stride = 2, .output_padding = {0, 2}}),
+      "segnet::conv_transpose2d: argument 'output_padding': expected at most [1, 1], less than stride 2x2 or dilation 1x1, "
+      "got [0, 2]",
+      ShapeError);
+  CHECK_THROWS_WITH_AS((void)conv_transpose2d(x, w, {}, {.stride = 2, .output_padding = {0, -1}}),
+                       "segnet::conv_transpose2d: argument 'output_padding': expected at least 0, got 0x-1", ValueError);
   CHECK_THROWS_WITH_AS((void)conv_transpose2d(x, w, ones<float>({64}), {.groups = 2}),
                        "segnet::conv_transpose2d: argument 'bias': expected [32], got [64]", ShapeError);
   CHECK_THROWS_WITH_AS((void)conv_transpose2d(ones<float>({1, 1, 1, 64}), w, {}, {.padding = 2}),
-                       "segnet::conv_transpose2d: argument 'padding': expected less than what the kernel adds, got an output of -1x-1 for "
-                       "input [1, 1, 1, 64]",
-                       ValueError);
+                       "segnet::conv_transpose2d: argument 'x': expected an image of which padding leaves something; a kernel of 3x3 makes "
+                       "it -1x-1, got [1, 1, 1, 64]",
+                       ShapeError);
   CHECK_THROWS_WITH_AS((void)conv_transpose2d(x, w, {}, {.groups = 5}),
-                       "segnet::conv_transpose2d: argument 'groups': expected a divisor of the weight's 64 output channels, got 5",
-                       ValueError);
+                       "segnet::conv_transpose2d: argument 'weight': expected [O, kh, kw, C/groups] with O a multiple of groups = 5, got "
+                       "[64, 3, 3, 16]",
+                       ShapeError);
 }

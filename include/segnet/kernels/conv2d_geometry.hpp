@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segnet/core/shape.hpp"
+#include "segnet/kernels/conv_arithmetic.hpp"
 
 namespace segnet {
 
@@ -121,7 +122,7 @@ inline void check_conv(std::string_view op, const Shape& x, const Shape& w, Exte
   check_at_least(op, "padding", padding.begin, 0);
   check_at_least(op, "padding", padding.end, 0);
   if (groups < 1) throw ValueError(op, "groups", "at least 1", concat(groups));
-  if (w[0] % groups) throw ValueError(op, "groups", concat("a divisor of the weight's ", w[0], " output channels"), concat(groups));
+  if (w[0] % groups) throw ShapeError(op, "weight", concat("[O, kh, kw, C/groups] with O a multiple of groups = ", groups), w);
 }
 
 /// An undefined tensor has shape [0] and means: no bias.
@@ -129,20 +130,27 @@ inline void check_bias(std::string_view op, const Shape& bias, index_t channels)
   if (bias != Shape{0} && bias != Shape{channels}) throw ShapeError(op, "bias", concat(Shape{channels}), bias);
 }
 
+struct Axes {
+  ConvAxis rows, columns;
+};
+[[nodiscard]] inline Axes axes(const Shape& w, Extent2 stride, const Padding2& padding, Extent2 dilation) {
+  return {{w[1], stride.h, {padding.begin.h, padding.end.h}, dilation.h}, {w[2], stride.w, {padding.begin.w, padding.end.w}, dilation.w}};
+}
+
 }  // namespace detail
 
 /// Geometry of conv2d, after all checks.
-/// @throws ShapeError  rank, channels, bias, kernel larger than the padded image
-/// @throws ValueError  stride or dilation < 1, padding < 0, groups that do not divide the channels
+/// @throws ShapeError  rank, channels, groups that do not divide them, bias, kernel larger than the padded image
+/// @throws ValueError  stride, dilation or groups < 1, padding < 0
 [[nodiscard]] inline ConvGeometry conv2d_geometry(std::string_view op, const Shape& x, const Shape& w, const Shape& b,
                                                   const Conv2dOptions& o) {
   detail::check_conv(op, x, w, o.stride, o.padding, o.dilation, o.groups);
-  if (x[3] % o.groups) throw ValueError(op, "groups", concat("a divisor of the input's ", x[3], " channels"), concat(o.groups));
+  if (x[3] % o.groups) throw ShapeError(op, "x", concat("[N, H, W, C] with C a multiple of groups = ", o.groups), x);
   if (w[3] * o.groups != x[3])
     throw ShapeError(op, "weight", concat("[O, kh, kw, ", x[3] / o.groups, "] for input ", x, " with groups = ", o.groups), w);
   detail::check_bias(op, b, w[0]);
-  const Extent2 padded(x[1] + o.padding.begin.h + o.padding.end.h, x[2] + o.padding.begin.w + o.padding.end.w);
-  const Extent2 reach(o.dilation.h * (w[1] - 1) + 1, o.dilation.w * (w[2] - 1) + 1);
+  const auto [rows, columns] = detail::axes(w, o.stride, o.padding, o.dilation);
+  const Extent2 padded(rows.padded(x[1]), columns.padded(x[2])), reach(rows.reach(), columns.reach());
   if (padded.h < reach.h || padded.w < reach.w)
     throw ShapeError(op, "weight",
                      concat("a kernel within the padded image of ", padded, ", which with dilation ", o.dilation, " spans ", reach), w);
@@ -153,8 +161,8 @@ inline void check_bias(std::string_view op, const Shape& bias, index_t channels)
           .O = w[0],
           .kh = w[1],
           .kw = w[2],
-          .OH = (padded.h - reach.h) / o.stride.h + 1,
-          .OW = (padded.w - reach.w) / o.stride.w + 1,
+          .OH = conv_size(x[1], rows),
+          .OW = conv_size(x[2], columns),
           .groups = o.groups,
           .stride = o.stride,
           .padding = o.padding.begin,
@@ -163,22 +171,24 @@ inline void check_bias(std::string_view op, const Shape& bias, index_t channels)
 
 /// Geometry of the convolution that conv_transpose2d transposes: its output y is our input x [N, h, w, O], and its input is our
 /// output, of height (h - 1)*stride - padding.begin - padding.end + dilation*(kh - 1) + output_padding + 1, width alike.
-/// @throws ShapeError, ValueError  as conv2d_geometry; output_padding not below max(stride, dilation); nothing left after cropping
+/// @throws ShapeError  as conv2d_geometry; output_padding not below max(stride, dilation); nothing left after cropping
+/// @throws ValueError  as conv2d_geometry; output_padding < 0
 [[nodiscard]] inline ConvGeometry conv_transpose2d_geometry(std::string_view op, const Shape& x, const Shape& w, const Shape& b,
                                                             const ConvTranspose2dOptions& o) {
   detail::check_conv(op, x, w, o.stride, o.padding, o.dilation, o.groups);
   if (x[3] != w[0]) throw ShapeError(op, "weight", concat("[", x[3], ", kh, kw, C/groups] for input ", x), w);
   detail::check_bias(op, b, w[3] * o.groups);
   const Extent2 most(std::max(o.stride.h, o.dilation.h) - 1, std::max(o.stride.w, o.dilation.w) - 1), extra = o.output_padding;
-  if (extra.h < 0 || extra.w < 0 || extra.h > most.h || extra.w > most.w)
-    throw ValueError(op, "output_padding", concat("0 to ", most, " for stride ", o.stride, " and dilation ", o.dilation), to_string(extra));
-  const auto size = [](index_t in, index_t stride, index_t crop, index_t dilation, index_t kernel, index_t more) {
-    return (in - 1) * stride - crop + dilation * (kernel - 1) + more + 1;
-  };
-  const index_t H = size(x[1], o.stride.h, o.padding.begin.h + o.padding.end.h, o.dilation.h, w[1], extra.h);
-  const index_t W = size(x[2], o.stride.w, o.padding.begin.w + o.padding.end.w, o.dilation.w, w[2], extra.w);
+  detail::check_at_least(op, "output_padding", extra, 0);
+  if (extra.h > most.h || extra.w > most.w)
+    throw ShapeError(op, "output_padding",
+                     concat("at most [", most.h, ", ", most.w, "], less than stride ", o.stride, " or dilation ", o.dilation),
+                     {extra.h, extra.w});
+  const auto [rows, columns] = detail::axes(w, o.stride, o.padding, o.dilation);
+  const index_t H = rows.restored(x[1], extra.h), W = columns.restored(x[2], extra.w);
   if (H < 1 || W < 1)
-    throw ValueError(op, "padding", "less than what the kernel adds", concat("an output of ", H, "x", W, " for input ", x));
+    throw ShapeError(op, "x", concat("an image of which padding leaves something; a kernel of ", w[1], "x", w[2], " makes it ", H, "x", W),
+                     x);
   return {.N = x[0],
           .H = H,
           .W = W,

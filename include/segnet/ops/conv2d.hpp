@@ -20,7 +20,8 @@ namespace segnet {
 ///
 /// @param x [N, H, W, C]   @param w [O, kh, kw, C/groups]   @param b [O], or undefined for none
 /// @return  [N, OH, OW, O],  OH = floor((H + padding.begin.h + padding.end.h - dilation.h*(kh-1) - 1) / stride.h) + 1, OW alike
-/// @throws  ShapeError: rank, channels, kernel larger than the padded image.  ValueError: stride, dilation, padding, groups
+/// @throws  ShapeError: rank, channels, groups that do not divide them, kernel larger than the padded image.
+///          ValueError: stride, dilation or groups < 1, padding < 0
 /// Gradients to x, w, b. Sums in T: double stays double. Same bits for any number of threads.
 /// Memory beyond y: a packed copy of w (implicit_gemm), or OH*OW*kh*kw*C elements per thread (im2col_gemm).
 /// On the GPU float may be rounded to tf32 where cuda::allow_tf32 says so, bfloat16 sums in float, and im2col_gemm takes 64 MiB.

@@ -18,7 +18,8 @@ namespace segnet {
 ///
 /// @param x [N, H, W, O]   @param w [O, kh, kw, C/groups], as for conv2d   @param b [C], or undefined for none
 /// @return  [N, OH, OW, C],  OH = (H-1)*stride.h - padding.begin.h - padding.end.h + dilation.h*(kh-1) + output_padding.h + 1, OW alike
-/// @throws  ShapeError: rank, channels.  ValueError: stride, dilation, groups, output_padding not below max(stride, dilation)
+/// @throws  ShapeError: rank, channels, groups that do not divide them, output_padding not below max(stride, dilation), nothing left.
+///          ValueError: stride, dilation or groups < 1, padding or output_padding < 0
 /// Gradients to x, w, b. Every pass is a pass of conv2d with the roles exchanged: no zeros are inserted, none are multiplied.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> conv_transpose2d(const Tensor<T, D>& x, const Tensor<T, D>& w, const std::type_identity_t<Tensor<T, D>>& b = {},
