@@ -26,7 +26,7 @@ int run_train(TrainConfig config, bool resume);
 int run_eval(const EvalConfig& config);
 int run_predict(const PredictConfig& config);
 int run_summary(ModelConfig model, const std::string& checkpoint, const std::vector<std::int64_t>& input);
-int run_models();
+int run_models(bool markdown);
 int run_check_data(const DataConfig& data, const std::string& split);
 
 }  // namespace segnet::program

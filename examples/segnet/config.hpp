@@ -10,10 +10,10 @@ namespace segnet::program {
 
 struct ModelConfig {
   std::string name = "unet";
-  std::int64_t width = 32;  ///< channels of the first level
-  int depth = 4;            ///< U-Net: number of poolings
-  bool batch_norm = true;   ///< U-Net
-  bool valid = false;       ///< U-Net: the paper's unpadded convolutions
+  std::int64_t width = 0;  ///< channels of the first level; 0: the network's own
+  int depth = 4;           ///< U-Net: number of poolings
+  bool batch_norm = true;  ///< U-Net
+  bool valid = false;      ///< U-Net: the paper's unpadded convolutions
   std::int64_t classes = 0;
 };
 

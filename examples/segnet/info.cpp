@@ -3,6 +3,7 @@
 #include "commands.hpp"
 #include "datasets.hpp"
 #include "segnet/data/check.hpp"
+#include "segnet/nn/shapes_only.hpp"
 
 namespace segnet::program {
 
@@ -14,23 +15,71 @@ int run_summary(ModelConfig model, const std::string& checkpoint, const std::vec
   }
   for (const std::int64_t size : input)
     if (size < 1) throw ValueError("summary", "--input", "sizes of at least 1", concat(size));
+  const nn::ShapesOnly shapes;
   nn::AnyModule<> network = build_network<>(model);
   std::fputs(nn::to_string(network.summarize(Shape(input.begin(), input.end()))).c_str(), stdout);
   return 0;
 }
 
-int run_models() {
+namespace {
+
+/// As it was published, without its arithmetic.
+nn::Summary as_published(const NetworkInfo& info) {
+  const nn::ShapesOnly shapes;
+  ModelConfig model = info.published_config;
+  model.name = info.name;
+  model.classes = info.published.classes;
+  return build_network<>(model).summarize(info.published.input);
+}
+
+std::string with_decimals(double value, int decimals) {
+  char buffer[40];
+  std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
+  return buffer;
+}
+
+/// "1 x 512 x 512 x 3" is [N, H, W, C]: "512 x 512".
+std::string image_size(const Shape& input) { return concat(input[1], " x ", input[2]); }
+
+void print_markdown() {
+  std::puts(
+      "# Networks\n\n"
+      "Made by `segnet models --markdown`; the tests compare it with what the program says.\n\n"
+      "Parameters and multiply-adds are counted here, for that input and number of classes; *published* are the papers', torchvision's and "
+      "other implementations' figures, or numbers counted with them. One multiply-add is one multiplication and one addition, of "
+      "convolutions "
+      "and matrix products alone (a FLOP count is twice that; many papers call multiply-adds FLOPs). Results are as published: with "
+      "weights "
+      "that came from there, not trained here.\n\n"
+      "| `--model` | input | classes | parameters | published | multiply-adds, 10^9 | published | published result | source |\n"
+      "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
   for (const NetworkInfo& info : networks()) {
-    ModelConfig model;
-    model.name = info.name;
-    model.width = 64;
-    model.batch_norm = false;
-    model.classes = 11;
-    nn::AnyModule<> network = build_network<>(model);
-    const nn::Summary s = network.summarize({1, 256, 256, 3});
-    std::printf("%-14s %s\n%14s %s\n%14s at width 64, 11 classes, 256 x 256: %s parameters, %.1f G multiply-adds\n", info.name.c_str(),
+    const nn::Summary s = as_published(info);
+    const Published& p = info.published;
+    std::printf("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", info.name.c_str(), image_size(p.input).c_str(),
+                nn::grouped(p.classes).c_str(), nn::grouped(s.parameters).c_str(),
+                p.parameters == 0              ? ""
+                : p.parameters == s.parameters ? "the same"
+                                               : nn::grouped(p.parameters).c_str(),
+                with_decimals(static_cast<double>(s.multiply_adds) * 1e-9, 2).c_str(),
+                p.giga_multiply_adds > 0 ? with_decimals(p.giga_multiply_adds, 2).c_str() : "", p.result.c_str(), info.source.c_str());
+  }
+}
+
+}  // namespace
+
+int run_models(bool markdown) {
+  if (markdown) {
+    print_markdown();
+    return 0;
+  }
+  for (const NetworkInfo& info : networks()) {
+    const nn::Summary s = as_published(info);
+    const Published& p = info.published;
+    std::printf("%-20s %s\n%20s %s\n%20s %s parameters, %.1f G multiply-adds at %s, %s classes\n", info.name.c_str(),
                 info.description.c_str(), "", info.source.c_str(), "", nn::grouped(s.parameters).c_str(),
-                static_cast<double>(s.multiply_adds) * 1e-9);
+                static_cast<double>(s.multiply_adds) * 1e-9, image_size(p.input).c_str(), nn::grouped(p.classes).c_str());
+    if (!p.result.empty()) std::printf("%20s published: %s\n", "", p.result.c_str());
   }
   return 0;
 }

@@ -13,7 +13,7 @@ namespace {
 
 void add_model_options(CLI::App* app, ModelConfig& model) {
   app->add_option("--model", model.name, "network: see `segnet models`")->capture_default_str();
-  app->add_option("--width", model.width, "channels of the first level")->capture_default_str();
+  app->add_option("--width", model.width, "channels of the first level; 0: the network's own")->capture_default_str();
   app->add_option("--depth", model.depth, "U-Net: number of 2x2 poolings")->capture_default_str();
   app->add_flag("--batch-norm,!--no-batch-norm", model.batch_norm, "U-Net: batch norm after each 3x3 convolution (default on)");
   app->add_flag("--valid", model.valid, "U-Net: the paper's convolutions without padding");
@@ -150,7 +150,9 @@ int main(int argc, char** argv) {
   summary->callback([&] { exit_code = run_summary(summary_model, summary_checkpoint, summary_input); });
 
   CLI::App* models = app.add_subcommand("models", "the networks there are");
-  models->callback([&] { exit_code = run_models(); });
+  bool models_markdown = false;
+  models->add_flag("--markdown", models_markdown, "as the table of docs/models.md");
+  models->callback([&] { exit_code = run_models(models_markdown); });
 
   DataConfig check_config;
   std::string check_split = "train";
