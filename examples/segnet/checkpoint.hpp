@@ -42,7 +42,7 @@ TrainedNetwork<T, D> load_network(const std::string& path) {
   trained.network = build_network<T, D>(trained.header.config.model);
   bool everything = false;  // last.safetensors also holds the optimiser, and puts "model." before the weights
   for (const auto& name : file.names()) everything |= name.starts_with("model.");
-  load_weights(file, trained.network.state_dict(), true, everything ? "model." : "");
+  load_weights(file, trained.network.state_dict(), {.prefix = everything ? "model." : ""});
   trained.network.eval();
   return trained;
 }

@@ -118,7 +118,7 @@ struct Training {
     write_checkpoint(path, header, std::move(tensors));
   }
   void restore(const SafetensorsFile& file, const RunState& state) {
-    load_weights(file, network.state_dict(), true, "model.");
+    load_weights(file, network.state_dict(), {.prefix = "model."});
     optimizer->load_state(get_state<D>(file, "optimizer."));
     if (ema) ema->load_state(get_state<D>(file, "ema."));
     header.state = state;
@@ -127,12 +127,10 @@ struct Training {
 
  private:
   void load_initial(const std::string& path) {
-    const SafetensorsFile file(path);
-    bool everything = false;
-    for (const auto& name : file.names()) everything |= name.starts_with("model.");
-    const LoadReport report = load_weights(file, network.state_dict(), false, everything ? "model." : "");
-    if (report.loaded == 0) throw IoError(path, concat("no tensor fits this network: ", to_string(report)));
-    std::printf("%lld tensors from %s (%s)\n", static_cast<long long>(report.loaded), path.c_str(), to_string(report).c_str());
+    const WeightsFile file(path);
+    const LoadReport report = load_weights(file, network.state_dict(), matching_prefixes(file, network.state_dict()));
+    if (report.loaded.empty()) throw IoError(path, concat("no tensor fits this network: ", to_string(report)));
+    std::printf("%s: %s\n", path.c_str(), to_string(report, 20).c_str());
   }
 };
 
@@ -318,7 +316,7 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   }
 
   // The report shows the best weights.
-  load_weights(SafetensorsFile(paths.of("best.safetensors")), training.network.state_dict(), true);
+  load_weights(WeightsFile(paths.of("best.safetensors")), training.network.state_dict());
   const Evaluation scores = evaluate(training.network, info, val_data, {.batch = config.batch, .samples = 6});
   write_report(paths.of("report.html"), training.header, &state, scores, "held out");
   std::printf("\n%s\nbest epoch %d, mean IoU %.4f on the held-out images, %s in all\n",
