@@ -30,40 +30,42 @@ namespace segnet::kernels {
   }
 }
 
-/// y [N, OH, OW, O] = b + w * x; see reference::conv2d. `b` [O] may be empty.
+/// y [N, OH, OW, O] = the epilogue of w * x, a bias or more; see reference::conv2d and Epilogue.
 template <class T>
-void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y,
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y,
             ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
   switch (chosen_algorithm("conv2d", g, algorithm)) {
     case ConvAlgorithm::reference:
-      return reference::conv2d(g, x, w, b, y);
+      return reference::conv2d(g, x, w, e, y);
     case ConvAlgorithm::matrix:
-      return matrix::passes<T>().conv2d(g, x, w, b, y);
+      matrix::passes<T>().conv2d(g, x, w, {e.bias(), {g.O}}, y);
+      return finish(e, g.O, y);
     case ConvAlgorithm::im2col_gemm:
-      return im2col_gemm::conv2d(g, x, w, b, y);
+      return im2col_gemm::conv2d(g, x, w, e, y);
     case ConvAlgorithm::depthwise:
-      return depthwise::conv2d(g, x, w, b, y);
+      return depthwise::conv2d(g, x, w, e, y);
     default:
-      return implicit_gemm::conv2d(g, x, w, b, y);
+      return implicit_gemm::conv2d(g, x, w, e, y);
   }
 }
 
-/// dx [N, H, W, C] = b + the transpose of that convolution, applied to dy; see reference::conv2d_grad_input. This is also
-/// the forward pass of a transposed convolution, whose bias is `b` [C]; for a gradient `b` is empty.
+/// dx [N, H, W, C] = the epilogue of the transpose of that convolution, applied to dy; see reference::conv2d_grad_input. This is
+/// also the forward pass of a transposed convolution, whose epilogue it is; for a gradient `e` is empty.
 template <class T>
-void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx,
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx,
                        ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
   switch (chosen_algorithm("conv2d", g, algorithm)) {
     case ConvAlgorithm::reference:
-      return reference::conv2d_grad_input(g, dy, w, b, dx);
+      return reference::conv2d_grad_input(g, dy, w, e, dx);
     case ConvAlgorithm::matrix:
-      return matrix::passes<T>().conv2d_grad_input(g, dy, w, b, dx);
+      matrix::passes<T>().conv2d_grad_input(g, dy, w, {e.bias(), {g.C}}, dx);
+      return finish(e, g.C, dx);
     case ConvAlgorithm::im2col_gemm:
-      return im2col_gemm::conv2d_grad_input(g, dy, w, b, dx);
+      return im2col_gemm::conv2d_grad_input(g, dy, w, e, dx);
     case ConvAlgorithm::depthwise:
-      return depthwise::conv2d_grad_input(g, dy, w, b, dx);
+      return depthwise::conv2d_grad_input(g, dy, w, e, dx);
     default:
-      return implicit_gemm::conv2d_grad_input(g, dy, w, b, dx);
+      return implicit_gemm::conv2d_grad_input(g, dy, w, e, dx);
   }
 }
 

@@ -19,26 +19,32 @@ SEGNET_INLINE void for_vectors(index_t channels, const F& f) {
   }
 }
 
-/// out[m][c] = bias[c] + sum_t weight[t][c] * rows[t][m][c]
+/// out[m][c] = shift[c] + sum_t weight[t][c] * rows[t][m][c], and the rest of the epilogue; the weights are scaled already, and
+/// `result` is where the whole result begins.
 template <Isa isa, class T>
-SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const T* bias, index_t channels) {
+SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const Epilogue<T>& e, index_t channels, const T* result) {
   using S = Simd<T, isa>;
   for_vectors<S::lanes>(channels, [&](index_t c, auto whole) SEGNET_INLINE_LAMBDA {
     if constexpr (whole) {
       typename S::Vector acc[tile_pixels];
-      const typename S::Vector first = bias ? S::load(bias + c) : typename S::Vector{};
+      const typename S::Vector first = e.shift ? S::load(e.shift + c) : typename S::Vector{};
       SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] = first;
       for (index_t t = 0; t < tile.taps; ++t) {
         const typename S::Vector w = S::load(weight + t * channels + c);
         SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] += w * S::load(tile.rows[t * tile_pixels + m] + c);
       }
-      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) if (m < tile.valid) S::at(tile.out[m] + c) = acc[m];
+      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) {
+        if (m >= tile.valid) break;
+        typename S::Vector v[1] = {acc[m]};
+        activate<S>(e.activation, e.residual ? e.residual + (tile.out[m] - result) + c : nullptr, v);
+        S::at(tile.out[m] + c) = v[0];
+      }
     } else {
       for (index_t m = 0; m < tile.valid; ++m)
         for (index_t i = 0; i < channels; ++i) {
-          T sum = bias ? bias[i] : T(0);
+          T sum = e.shift ? e.shift[i] : T(0);
           for (index_t t = 0; t < tile.taps; ++t) sum += weight[t * channels + i] * tile.rows[t * tile_pixels + m][i];
-          tile.out[m][i] = sum;
+          tile.out[m][i] = e.activated(sum, tile.out[m] - result + i);
         }
     }
   });
@@ -46,7 +52,7 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const T* 
 
 /// All pixels of a gather, with one weight vector [channels] per tap.
 template <class T>
-void multiply(const Gather<T>& gather, const T* weight, const T* bias, index_t channels) {
+void multiply(const Gather<T>& gather, const T* weight, const Epilogue<T>& e, index_t channels, const T* result) {
   const index_t pixels = gather.size(), piece = tile_pixels * std::max<index_t>(1, (1 << 14) / (tile_pixels * channels));
   const index_t rows_each = gather.taps() * tile_pixels + pointer_slack, outs_each = tile_pixels + pointer_slack, workers = num_threads();
   const Scratch<const T*> rows(workers * rows_each);
@@ -58,35 +64,35 @@ void multiply(const Gather<T>& gather, const T* weight, const T* bias, index_t c
       for (index_t p = i * piece; p < std::min(pixels, (i + 1) * piece); p += tile_pixels) {
         const auto tile = gather.template tile<set>(at, tile_pixels, std::min<index_t>(tile_pixels, pixels - p), 0, 0, false,
                                                     rows.data() + worker * rows_each, outs.data() + worker * outs_each);
-        multiply_tile<set>(tile, weight, bias, channels);
+        multiply_tile<set>(tile, weight, e, channels, result);
       }
     });
   });
 }
 
-/// y[n, oh, ow, c] = b[c] + sum_{ki, kj} w[c, ki, kj] * x[n, input_row(oh, ki), input_column(ow, kj), c]
+/// y[n, oh, ow, c] = the epilogue of sum_{ki, kj} w[c, ki, kj] * x[n, input_row(oh, ki), input_column(ow, kj), c]
 template <class T>
-void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y) {
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
   const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
   std::fill_n(zeros.data(), g.C, T(0));
   for (index_t c = 0; c < g.C; ++c)
-    for (index_t t = 0; t < g.taps(); ++t) weight.data()[t * g.C + c] = w[c * g.taps() + t];
+    for (index_t t = 0; t < g.taps(); ++t) weight.data()[t * g.C + c] = (e.scale ? e.scale[c] : T(1)) * w[c * g.taps() + t];
   const auto gather = forward_gather(g, x.data, y.data, static_cast<const T*>(zeros.data()));
-  multiply<T>(gather, weight.data(), b.data, g.C);
+  multiply<T>(gather, weight.data(), e, g.C, y.data);
 }
 
-/// dx[n, h, v, c] = b[c] + sum_{ki, kj} w[c, ki, kj] * dy[n, output_row(h, ki), output_column(v, kj), c]
+/// dx[n, h, v, c] = the epilogue of sum_{ki, kj} w[c, ki, kj] * dy[n, output_row(h, ki), output_column(v, kj), c]
 template <class T>
-void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx) {
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {
   const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
   std::fill_n(zeros.data(), g.C, T(0));
-  for_each_phase(g, dy.data, dx.data, static_cast<const T*>(zeros.data()),
-                 [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
-                   for (index_t t = 0; t < gather.taps(); ++t)
-                     for (index_t c = 0; c < g.C; ++c)
-                       weight.data()[t * g.C + c] = w[(c * g.kh + kis[t / kjs.size()]) * g.kw + kjs[t % kjs.size()]];
-                   multiply<T>(gather, weight.data(), b.data, g.C);
-                 });
+  for_each_phase(
+      g, dy.data, dx.data, static_cast<const T*>(zeros.data()), [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
+        for (index_t t = 0; t < gather.taps(); ++t)
+          for (index_t c = 0; c < g.C; ++c)
+            weight.data()[t * g.C + c] = (e.scale ? e.scale[c] : T(1)) * w[(c * g.kh + kis[t / kjs.size()]) * g.kw + kjs[t % kjs.size()]];
+        multiply<T>(gather, weight.data(), e, g.C, dx.data);
+      });
 }
 
 /// sum[t][c] += sum over the tile's pixels of dy[m][c] * rows[t][m][c], for `height` pixels whose dy lie one behind the other

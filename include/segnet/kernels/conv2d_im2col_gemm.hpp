@@ -3,6 +3,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/kernels/conv2d_epilogue.hpp"
 #include "segnet/kernels/conv2d_geometry.hpp"
 #include "segnet/kernels/gemm.hpp"
 
@@ -61,27 +62,31 @@ void for_each_product(const ConvGeometry& g, const F& f) {
     for (index_t group = 0; group < g.groups; ++group) f(n, group);
 }
 
-/// y = col * W^T + b
+/// y = col * W^T, and the epilogue
 template <class T>
-void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y) {
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
   const index_t pixels = g.OH * g.OW, Cg = g.group_inputs(), Og = g.group_outputs(), depth = g.taps() * Cg;
   const Scratch<T> col(pixels * depth);
+  const T* b = e.bias();
   for_each_product(g, [&](index_t n, index_t group) {
     for_each_index(Im2col<T>{x.data + n * g.H * g.W * g.C + group * Cg, col.data(), g});
     gemm<T>(pixels, Og, depth, {col.data(), depth}, {w.data + group * Og * depth, depth, true}, y.data + n * pixels * g.O + group * Og, g.O,
-            false, b ? b.data + group * Og : nullptr);
+            false, b ? b + group * Og : nullptr);
   });
+  finish(e, g.O, y);
 }
 
-/// dx = col2im(dy * W) + b
+/// dx = col2im(dy * W), and the epilogue
 template <class T>
-void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx) {
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {
   const index_t pixels = g.OH * g.OW, Cg = g.group_inputs(), Og = g.group_outputs(), depth = g.taps() * Cg;
   const Scratch<T> dcol(pixels * depth);
+  const T* b = e.bias();
   for_each_product(g, [&](index_t n, index_t group) {
     gemm<T>(pixels, depth, Og, {dy.data + n * pixels * g.O + group * Og, g.O}, {w.data + group * Og * depth, depth}, dcol.data(), depth);
-    for_each_index(Col2im<T>{dcol.data(), b ? b.data + group * Cg : nullptr, dx.data + n * g.H * g.W * g.C + group * Cg, g});
+    for_each_index(Col2im<T>{dcol.data(), b ? b + group * Cg : nullptr, dx.data + n * g.H * g.W * g.C + group * Cg, g});
   });
+  finish(e, g.C, dx);
 }
 
 /// dw = dy^T * col, summed over the images

@@ -58,57 +58,73 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
 
 /// Biases of all groups, each group rounded up to whole vectors.
 template <class T>
-void pack_bias(ConstView<T> b, index_t groups, index_t columns, T* to) {
+void pack_bias(const T* b, index_t groups, index_t columns, T* to) {
   const index_t rounded = PackedPanels<T>::rounded(columns);
   for (index_t i = 0; i < groups * rounded; ++i) to[i] = i % rounded < columns ? b[i / rounded * columns + i % rounded] : T(0);
 }
 
-/// y = b + x * w. See reference::conv2d for the formula.
+/// panel[k][j] *= scale[j] for j < columns; rows are `width` apart.
 template <class T>
-void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y) {
+void scale_panel(T* panel, index_t depth, index_t width, index_t columns, const T* scale) {
+  for (index_t k = 0; k < depth; ++k, panel += width)
+    for (index_t j = 0; j < columns; ++j) panel[j] *= scale[j];
+}
+
+/// Packed weights of one group, and what is done to their sums. `bias` is the padded shift.
+template <class T>
+PackedPanels<T> panels_with(const Epilogue<T>& e, const T* packed, const T* bias, index_t depth, index_t columns, const T* result) {
+  return {packed, e.shift ? bias : nullptr, depth, columns, columns <= PackedPanels<T>::lanes(), e.activation, e.residual, result};
+}
+
+/// y = x * w, and the epilogue. See reference::conv2d for the formula.
+template <class T>
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
   const index_t Cg = g.group_inputs(), Og = g.group_outputs(), depth = g.taps() * Cg;
   const index_t rounded = PackedPanels<T>::rounded(Og), width = PackedPanels<T>::width(), panels = (Og + width - 1) / width;
-  const Scratch<T> packed(g.groups * depth * rounded), bias(b ? g.groups * rounded : 1), zeros(Cg);
+  const Scratch<T> packed(g.groups * depth * rounded), bias(e.shift ? g.groups * rounded : 1), zeros(Cg);
   parallel_for(g.groups * panels, std::max<index_t>(1, (1 << 14) / (width * depth)), [&](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
-      const index_t group = i / panels, column = i % panels * width;
-      pack_panel_transposed(&w[(group * Og + column) * depth], depth, depth, std::min(width, Og - column),
-                            std::min(width, rounded - column), packed.data() + (group * rounded + column) * depth);
+      const index_t group = i / panels, column = i % panels * width, count = std::min(width, Og - column);
+      const index_t padded = std::min(width, rounded - column);
+      T* panel = packed.data() + (group * rounded + column) * depth;
+      pack_panel_transposed(&w[(group * Og + column) * depth], depth, depth, count, padded, panel);
+      if (e.scale) scale_panel(panel, depth, padded, count, e.scale + group * Og + column);
     }
   });
-  if (b) pack_bias(b, g.groups, Og, bias.data());
+  if (e.shift) pack_bias(e.shift, g.groups, Og, bias.data());
   std::fill_n(zeros.data(), Cg, T(0));
 
   const Gather<T> gather = forward_gather(g, x.data, y.data, static_cast<const T*>(zeros.data()));
-  multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Og, Og <= PackedPanels<T>::lanes()}, g.groups,
-           depth * rounded);
+  multiply(gather, panels_with<T>(e, packed.data(), bias.data(), depth, Og, y.data), g.groups, depth * rounded);
 }
 
-/// dx = b + dy * w^T. See reference::conv2d_grad_input for the formula.
+/// dx = dy * w^T, and the epilogue. See reference::conv2d_grad_input for the formula.
 template <class T>
-void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx) {
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {
   const index_t Cg = g.group_inputs(), Og = g.group_outputs();
   const index_t rounded = PackedPanels<T>::rounded(Cg), width = PackedPanels<T>::width(), panels = (Cg + width - 1) / width;
-  const Scratch<T> packed(g.groups * g.taps() * Og * rounded), bias(b ? g.groups * rounded : 1), zeros(Og);
-  if (b) pack_bias(b, g.groups, Cg, bias.data());
+  const Scratch<T> packed(g.groups * g.taps() * Og * rounded), bias(e.shift ? g.groups * rounded : 1), zeros(Og);
+  if (e.shift) pack_bias(e.shift, g.groups, Cg, bias.data());
   std::fill_n(zeros.data(), Og, T(0));
 
-  for_each_phase(
-      g, dy.data, dx.data, static_cast<const T*>(zeros.data()), [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
-        const index_t taps = gather.taps(), depth = taps * Og;
-        parallel_for(g.groups * panels, std::max<index_t>(1, (1 << 16) / (width * depth + 1)), [&](index_t begin, index_t end) {
-          for (index_t i = begin; i < end; ++i) {
-            const index_t group = i / panels, column = i % panels * width, padded = std::min(width, rounded - column);
-            for (index_t t = 0; t < taps; ++t) {
-              const index_t ki = kis[t / kjs.size()], kj = kjs[t % kjs.size()];
-              pack_panel(&w[(group * Og * g.taps() + ki * g.kw + kj) * Cg + column], g.taps() * Cg, Og, std::min(width, Cg - column),
-                         padded, packed.data() + (group * rounded + column) * depth + t * Og * padded);
-            }
-          }
-        });
-        multiply(gather, PackedPanels<T>{packed.data(), b ? bias.data() : nullptr, depth, Cg, Cg <= PackedPanels<T>::lanes()}, g.groups,
-                 depth * rounded);
-      });
+  for_each_phase(g, dy.data, dx.data, static_cast<const T*>(zeros.data()),
+                 [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
+                   const index_t taps = gather.taps(), depth = taps * Og;
+                   parallel_for(g.groups * panels, std::max<index_t>(1, (1 << 16) / (width * depth + 1)), [&](index_t begin, index_t end) {
+                     for (index_t i = begin; i < end; ++i) {
+                       const index_t group = i / panels, column = i % panels * width, padded = std::min(width, rounded - column);
+                       const index_t count = std::min(width, Cg - column);
+                       T* panel = packed.data() + (group * rounded + column) * depth;
+                       for (index_t t = 0; t < taps; ++t) {
+                         const index_t ki = kis[t / kjs.size()], kj = kjs[t % kjs.size()];
+                         pack_panel(&w[(group * Og * g.taps() + ki * g.kw + kj) * Cg + column], g.taps() * Cg, Og, count, padded,
+                                    panel + t * Og * padded);
+                       }
+                       if (e.scale) scale_panel(panel, depth, padded, count, e.scale + group * Cg + column);
+                     }
+                   });
+                   multiply(gather, panels_with<T>(e, packed.data(), bias.data(), depth, Cg, dx.data), g.groups, depth * rounded);
+                 });
 }
 
 }  // namespace segnet::kernels::implicit_gemm

@@ -4,6 +4,7 @@
 #include "segnet/core/bfloat16.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
+#include "segnet/kernels/conv2d_epilogue.hpp"
 #include "segnet/kernels/conv2d_geometry.hpp"
 
 namespace segnet::kernels::reference {
@@ -59,21 +60,25 @@ SEGNET_HOST_DEVICE Master<T> grad_weight(const ConvGeometry& g, const T* dy, con
 }
 
 template <class T>
-void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, ConstView<T> b, View<T> y) {
+void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
   parallel_for(g.N * g.OH, 1, [&](index_t begin, index_t end) {
     for (index_t row = begin; row < end; ++row)
       for (index_t ow = 0; ow < g.OW; ++ow)
-        for (index_t o = 0; o < g.O; ++o)
-          y[(row * g.OW + ow) * g.O + o] = output<T>(g, x.data, w.data, b.data, row / g.OH, row % g.OH, ow, o);
+        for (index_t o = 0; o < g.O; ++o) {
+          const index_t i = (row * g.OW + ow) * g.O + o;
+          y[i] = e.finished(output<T>(g, x.data, w.data, e.bias(), row / g.OH, row % g.OH, ow, o), o, i);
+        }
   });
 }
 template <class T>
-void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, ConstView<T> b, View<T> dx) {
+void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {
   parallel_for(g.N * g.H, 1, [&](index_t begin, index_t end) {
     for (index_t row = begin; row < end; ++row)
       for (index_t v = 0; v < g.W; ++v)
-        for (index_t c = 0; c < g.C; ++c)
-          dx[(row * g.W + v) * g.C + c] = grad_input<T>(g, dy.data, w.data, b.data, row / g.H, row % g.H, v, c);
+        for (index_t c = 0; c < g.C; ++c) {
+          const index_t i = (row * g.W + v) * g.C + c;
+          dx[i] = e.finished(grad_input<T>(g, dy.data, w.data, e.bias(), row / g.H, row % g.H, v, c), c, i);
+        }
   });
 }
 template <class T>

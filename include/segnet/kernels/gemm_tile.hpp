@@ -9,6 +9,7 @@
 
 #include "segnet/core/memory.hpp"
 #include "segnet/core/parallel.hpp"
+#include "segnet/kernels/conv2d_epilogue.hpp"
 #include "segnet/kernels/simd.hpp"
 
 namespace segnet::kernels {
@@ -44,7 +45,13 @@ struct PackedPanels {
   const T* data;
   const T* bias;  ///< [columns rounded up], or nullptr
   index_t depth, columns;
-  bool narrow;  ///< tiles are one vector wide and twice as high; only where one vector holds all columns
+  bool narrow;                               ///< tiles are one vector wide and twice as high; only where one vector holds all columns
+  Activation activation = Activation::none;  ///< of the finished sums, after the residual was added to them
+  const T* residual = nullptr;               ///< of the shape of the result, which begins at `result`; or nullptr
+  const T* result = nullptr;
+
+  /// The residual that belongs to a place in the result.
+  const T* residual_of(const T* place) const { return residual ? residual + (place - result) : nullptr; }
 
   static index_t lanes() { return vector_bytes(current_isa()) / static_cast<index_t>(sizeof(T)); }
   static index_t width() { return 2 * lanes(); }
@@ -119,24 +126,43 @@ SEGNET_INLINE void store_rows(const Tile<T>& tile, const T* result, index_t colu
     }
 }
 
-/// One tile: out[m][j] = bias[j] + sum_k rows[m][k] * panel[k][j] for j < columns, or added to what is there.
-template <Isa isa, int MR, int NV, int step, class T>
-SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* panel, const T* bias, index_t column, index_t columns, bool add) {
+/// Adds the residual to the rows of such a tile, and activates them.
+template <Isa isa, int NV, class T>
+SEGNET_INLINE void activate_rows(const Tile<T>& tile, const PackedPanels<T>& b, index_t column, index_t columns, T* sums) {
   using S = Simd<T, isa>;
+  constexpr index_t width = NV * S::lanes;
+  T residual[width] = {};
+  for (index_t m = 0; m < tile.valid; ++m, sums += width) {
+    if (b.residual) std::copy_n(b.residual_of(tile.out[m] + column), std::min(columns, width), residual);
+    typename S::Vector v[NV];
+    SEGNET_UNROLL for (int n = 0; n < NV; ++n) v[n] = S::load(sums + n * S::lanes);
+    activate<S>(b.activation, residual, v);
+    SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(sums + n * S::lanes) = v[n];
+  }
+}
+
+/// One tile: out[m][j] = activation(bias[j] + sum_k rows[m][k] * b[k][j] + residual[m][j]) for one or two vectors of columns j from
+/// `column` on, or the sum added to what is there.
+template <Isa isa, int MR, int NV, int step, class T>
+SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, index_t column, index_t columns, bool add) {
+  using S = Simd<T, isa>;
+  const T* bias = b.bias ? b.bias + column : nullptr;
   typename S::Vector acc[MR][NV];
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) {
     const typename S::Vector first = bias ? S::load(bias + n * S::lanes) : typename S::Vector{};
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
-  accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, panel);
+  accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, b.data + column * b.depth);
   if (tile.valid == MR && columns >= NV * S::lanes && !add) {
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
       T* to = tile.out[m] + column;
+      activate<S>(b.activation, b.residual_of(to), acc[m]);
       SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(to + n * S::lanes) = acc[m][n];
     }
   } else {
     T result[MR * NV * S::lanes];
     SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) S::at(result + i * S::lanes) = acc[i / NV][i % NV];
+    if (b.residual || b.activation != Activation::none) activate_rows<isa, NV>(tile, b, column, columns, result);
     store_rows<isa, NV>(tile, result, column, columns, add);
   }
 }
@@ -147,14 +173,12 @@ SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const Pa
   constexpr index_t lanes = Simd<T, isa>::lanes, width = 2 * lanes;
   for (index_t p = first; p < last; ++p) {
     const index_t column = p * width, columns = std::min(width, b.columns - column);
-    const T* panel = b.data + column * b.depth;
-    const T* bias = b.bias ? b.bias + column : nullptr;
     if constexpr (MR == tile_rows(isa))
       if (columns > lanes) {
-        for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 2, step>(tiles[t], panel, bias, column, columns, add);
+        for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, add);
         continue;
       }
-    for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 1, step>(tiles[t], panel, bias, column, columns, add);
+    for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, add);
   }
 }
 
