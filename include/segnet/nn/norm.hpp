@@ -33,18 +33,17 @@ struct BatchNorm2d {
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     if (shapes_only()) return detail::observed(this, "BatchNorm2d", x, Tensor<T, D>(x.shape()));
     return detail::observed(this, "BatchNorm2d", x,
-                            batch_norm<T, D>(x, weight, bias, running_mean, running_var, of_batch(), options.momentum, options.eps));
+                            batch_norm<T, D>(x, weight, bias, running_mean, running_var, !is_fixed(), options.momentum, options.eps));
   }
   /// relu of it, in one pass over memory less each way; see `batch_norm_relu`.
   Tensor<T, D> with_relu(const Tensor<T, D>& x) const {
     if (shapes_only()) return detail::observed(this, "BatchNorm2d+ReLU", x, Tensor<T, D>(x.shape()));
     return detail::observed(this, "BatchNorm2d+ReLU", x,
-                            batch_norm_relu<T, D>(x, weight, bias, running_mean, running_var, of_batch(), options.momentum, options.eps));
+                            batch_norm_relu<T, D>(x, weight, bias, running_mean, running_var, !is_fixed(), options.momentum, options.eps));
   }
+  /// Whether it normalises by the running statistics, and not by those of the batch.
+  [[nodiscard]] bool is_fixed() const { return !training && options.track_running_stats; }
   SEGNET_FIELDS(weight, bias, running_mean, running_var)
-
- private:
-  bool of_batch() const { return training || !options.track_running_stats; }
 };
 
 /// Group norm, [N, ..., C]; see `group_norm`.
