@@ -2,8 +2,7 @@
 // convolutions down, max unpooling with the encoder's indices and four 7x7 convolutions (without ReLU) up.
 #pragma once
 
-#include "segnet/nn/conv.hpp"
-#include "segnet/nn/norm.hpp"
+#include "segnet/nn/conv_norm.hpp"
 #include "segnet/ops/pooling.hpp"
 
 namespace segnet::models {
@@ -55,18 +54,21 @@ struct SegNetBasic {
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     const auto pool = [](const Tensor<T, D>& y) { return max_pool2d(y, {.kernel = 2, .ceil_mode = true, .return_indices = true}); };
-    const auto p1 = pool(conv1_bn.with_relu(conv1(norm(x))));
-    const auto p2 = pool(conv2_bn.with_relu(conv2(p1.output)));
-    const auto p3 = pool(conv3_bn.with_relu(conv3(p2.output)));
-    const auto p4 = pool(conv4_bn.with_relu(conv4(p3.output)));
-
-    const auto up = [](const Tensor<T, D>& y, const auto& pooled, const Shape& before) {
-      return max_unpool2d(y, pooled.indices, {before[1], before[2]});
+    const auto encode = [&](const auto& conv, const auto& bn, const Tensor<T, D>& y) {
+      return pool(nn::conv_norm_act(conv, bn, Activation::relu, y));
     };
-    auto y = conv_decode4_bn(conv_decode4(up(p4.output, p4, p3.output.shape())));
-    y = conv_decode3_bn(conv_decode3(up(y, p3, p2.output.shape())));
-    y = conv_decode2_bn(conv_decode2(up(y, p2, p1.output.shape())));
-    y = conv_decode1_bn(conv_decode1(up(y, p1, x.shape())));
+    const auto p1 = encode(conv1, conv1_bn, norm(x));
+    const auto p2 = encode(conv2, conv2_bn, p1.output);
+    const auto p3 = encode(conv3, conv3_bn, p2.output);
+    const auto p4 = encode(conv4, conv4_bn, p3.output);
+
+    const auto decode = [](const auto& conv, const auto& bn, const Tensor<T, D>& y, const auto& pooled, const Shape& before) {
+      return nn::conv_norm_act(conv, bn, Activation::none, max_unpool2d(y, pooled.indices, {before[1], before[2]}));
+    };
+    auto y = decode(conv_decode4, conv_decode4_bn, p4.output, p4, p3.output.shape());
+    y = decode(conv_decode3, conv_decode3_bn, y, p3, p2.output.shape());
+    y = decode(conv_decode2, conv_decode2_bn, y, p2, p1.output.shape());
+    y = decode(conv_decode1, conv_decode1_bn, y, p1, x.shape());
     return conv_classifier(y);
   }
 
