@@ -219,17 +219,21 @@ Tensor<T, D> record(const char* name, const Tensor<T, D>& y, std::initializer_li
   y.set_node(std::move(node));
   return y;
 }
-/// The same for a list of inputs whose length is known at run time (concat, stack).
+/// The same for a list of inputs whose length is known at run time (concat, dense_layer).
 template <class T, class D, class Backward>
-Tensor<T, D> record(const char* name, const Tensor<T, D>& y, const std::vector<Tensor<T, D>>& inputs, Backward&& backward) {
+Tensor<T, D> record(const char* name, const Tensor<T, D>& y, const std::vector<autograd::Input>& inputs, Backward&& backward) {
   bool wanted = false;
-  for (const auto& input : inputs) wanted |= input.tracked();
+  for (const auto& input : inputs) wanted |= input.node != nullptr;
   if (!wanted || !is_recording()) return y;
   auto node = std::make_shared<autograd::GradNode<T, D>>(name, y.shape());
-  for (const auto& input : inputs) node->inputs.push_back(input.node());
+  for (const auto& input : inputs) node->inputs.push_back(input.node);
   node->backward = std::forward<Backward>(backward);
   y.set_node(std::move(node));
   return y;
+}
+template <class T, class D, class Backward>
+Tensor<T, D> record(const char* name, const Tensor<T, D>& y, const std::vector<Tensor<T, D>>& inputs, Backward&& backward) {
+  return record(name, y, std::vector<autograd::Input>(inputs.begin(), inputs.end()), std::forward<Backward>(backward));
 }
 
 template <class T, class D>

@@ -2,13 +2,11 @@
 // arXiv:1505.04597, figure 1. Any depth and width, valid (the paper) or same padding, with or without batch norm.
 #pragma once
 
+#include "segnet/models/center_crop.hpp"
 #include "segnet/nn/containers.hpp"
-#include "segnet/nn/conv.hpp"
-#include "segnet/nn/norm.hpp"
-#include "segnet/ops/activation.hpp"
+#include "segnet/nn/conv_norm.hpp"
 #include "segnet/ops/concat.hpp"
 #include "segnet/ops/pooling.hpp"
-#include "segnet/ops/slice.hpp"
 
 namespace segnet::models {
 
@@ -40,8 +38,7 @@ struct DoubleConv {
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    const Tensor<T, D> y = norm1 ? norm1->with_relu(conv1(x)) : relu(conv1(x));
-    return norm2 ? norm2->with_relu(conv2(y)) : relu(conv2(y));
+    return nn::conv_norm_act(conv2, norm2, Activation::relu, nn::conv_norm_act(conv1, norm1, Activation::relu, x));
   }
 
   template <class Self, class Visit>
@@ -52,13 +49,6 @@ struct DoubleConv {
     if (self.norm2) visit("4", self.norm2);
   }
 };
-
-/// Centre part of x of height h and width w; an odd difference leaves the extra row or column at the end.
-template <class T, class D>
-[[nodiscard]] Tensor<T, D> center_crop(const Tensor<T, D>& x, index_t h, index_t w) {
-  if (x.dim(1) == h && x.dim(2) == w) return x;
-  return narrow(narrow(x, 1, (x.dim(1) - h) / 2, h), 2, (x.dim(2) - w) / 2, w);
-}
 
 /// [N, H, W, in_channels] -> logits [N, H', W', classes]. Same padding: H' = H, and H and W must be multiples of 2^depth.
 /// Valid: every pooling must see even sizes (depth 4: H = 16 b + 124), H' = H - 184 at depth 4. @throws ShapeError
