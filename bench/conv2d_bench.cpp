@@ -1,18 +1,23 @@
-// Layers of segmentation networks, the three passes of each: GFLOP/s and the share of what the machine can do, which is the nearer
-// of two limits: fused multiply-adds, and memory for reading two of x, w, y once and writing the third.
-//
-// Peers in the same program: oneDNN in the layout that it prefers, converted beforehand (onednn), and with channels last
-// (onednn_nhwc).
+// conv2d_bench [OPTION...]: layers of segmentation networks, the three passes of each, on one and on two threads, for `automatic` and
+// every algorithm that takes the shape, in turns with oneDNN and LibTorch where they were found (conv2d_onednn.cpp, conv2d_torch.cpp).
+// Each result is compared before anything is timed. How to read what it prints: docs/bench.md.
 #include "conv2d_bench.hpp"
 
 #include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
 
 #include "bandwidth.hpp"
+#include "conv2d_layers.hpp"
+#include "conv2d_report.hpp"
 #include "fma_peak.hpp"
+#include "interleaved.hpp"
+#include "segnet/core/build_info.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/kernels/conv2d.hpp"
 
-std::vector<ConvContender>& conv_contenders() {
+std::vector<ConvContender>& conv_peers() {
   static std::vector<ConvContender> all;
   return all;
 }
@@ -21,89 +26,213 @@ namespace {
 
 using namespace segnet;
 
-ConvRunner run_segnet(const kernels::ConvGeometry& g, ConvPass pass, const ConvArrays& a, ConvAlgorithm algorithm) {
+constexpr const char* help = R"(conv2d_bench [OPTION...]
+  --quick             fewer rounds: two minutes instead of ten
+  --filter TEXT       only rows whose "LAYER/PASS/THREADS" contains that, as --list names them; of several, all
+  --layer TEXT        adds a layer: "N,H,W,C -> K, k=3 s=1 p=1 d=2 g=1", "transposed" at the end for such a one
+  --only              only the layers of --layer
+  --threads N,M,...   instead of 1,2
+  --reference         the plain loops too
+  --list              names the rows and what `automatic` chooses, measures nothing
+  --output DIR        of conv.json and conv_roofline.svg (out/bench)
+)";
+
+struct Options {
+  Turns turns;
+  std::vector<ConvLayer> layers;
+  std::vector<std::string> filters;
+  std::vector<int> threads = {1, 2};
+  bool reference = false, list = false;
+  std::string output = "out/bench";
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  std::vector<ConvLayer> added;
+  bool only = false;
+  const auto wrong = [](std::string_view option, std::string_view expected, std::string_view got) {
+    return ValueError("conv2d_bench", option, expected, got);
+  };
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    const auto value = [&]() -> std::string {
+      if (++i == argc) throw wrong(option, "a value behind it", "none");
+      return argv[i];
+    };
+    if (option == "--quick") options.turns = {.least = 3, .most = 5, .seconds = 0.5};
+    else if (option == "--layer") added.push_back(parse_layer(value()));
+    else if (option == "--only") only = true;
+    else if (option == "--reference") options.reference = true;
+    else if (option == "--list") options.list = true;
+    else if (option == "--output") options.output = value();
+    else if (option == "--filter") options.filters.push_back(value());
+    else if (option == "--threads") {
+      options.threads.clear();
+      const std::string text = value();
+      if (text.empty()) throw wrong(option, "numbers like 1,2", "none");
+      for (const char *at = text.data(), *end = at + text.size(); at < end; ++at) {
+        int threads = 0;
+        at = std::from_chars(at, end, threads).ptr;
+        if (threads < 1 || (at < end && *at != ',')) throw wrong(option, "numbers like 1,2", text);
+        options.threads.push_back(threads);
+      }
+    } else if (option == "--help" || option == "-h") {
+      std::fputs(help, stdout);
+      std::exit(0);
+    } else {
+      throw wrong(option, "one of the options that --help lists", "this one");
+    }
+  }
+  if (!only)
+    for (const char* text : conv_layers) options.layers.push_back(parse_layer(text));
+  options.layers.insert(options.layers.end(), added.begin(), added.end());
+  return options;
+}
+
+ConvAlgorithm chosen(const ConvProblem& p) { return kernels::chosen_algorithm("conv2d", p.g, ConvAlgorithm::automatic); }
+
+ConvRunner run_segnet(const ConvProblem& p, const ConvArrays& a, ConvAlgorithm algorithm) {
+  const auto& g = p.g;
   const View<float> x{a.x, g.x_shape()}, w{a.w, g.w_shape()}, y{a.y, g.y_shape()};
-  switch (pass) {
+  switch (p.kernel()) {
     case ConvPass::forward:
-      return {[=] { kernels::conv2d(g, x, w, {}, y, algorithm); }};
+      return {[=] { kernels::conv2d<float>(g, x, w, {}, y, algorithm); }};
     case ConvPass::grad_input:
-      return {[=] { kernels::conv2d_grad_input(g, y, w, {}, x, algorithm); }};
+      return {[=] { kernels::conv2d_grad_input<float>(g, y, w, {}, x, algorithm); }};
     default:
-      return {[=] { kernels::conv2d_grad_weight(g, y, x, w, algorithm); }};
+      return {[=] { kernels::conv2d_grad_weight<float>(g, y, x, w, algorithm); }};
   }
 }
-ConvContender segnet_contender(const char* name, ConvAlgorithm algorithm) {
-  return {name, [=](const kernels::ConvGeometry& g, ConvPass pass, const ConvArrays& a) { return run_segnet(g, pass, a, algorithm); }};
-}
-const bool added = (conv_contenders().push_back(segnet_contender("segnet", ConvAlgorithm::automatic)),
-                    conv_contenders().push_back(segnet_contender("segnet_im2col", ConvAlgorithm::im2col_gemm)), true);
-
-struct Layer {
-  const char* name;
-  Shape x, w;
-  Conv2dOptions options;
-};
-const Layer layers[] = {
-    {"unet_stem_3to16", {1, 360, 480, 3}, {16, 3, 3, 3}, {.padding = 1}},
-    {"unet_16to16", {1, 360, 480, 16}, {16, 3, 3, 16}, {.padding = 1}},
-    {"unet_32to32", {1, 180, 240, 32}, {32, 3, 3, 32}, {.padding = 1}},
-    {"unet_64to64", {2, 90, 120, 64}, {64, 3, 3, 64}, {.padding = 1}},
-    {"unet_256to256", {2, 22, 30, 256}, {256, 3, 3, 256}, {.padding = 1}},
-    {"unet_classifier_16to11", {1, 360, 480, 16}, {11, 1, 1, 16}, {}},
-    {"unet_up_64to32", {1, 240, 180, 32}, {64, 2, 2, 32}, {.stride = 2}},  // as a transposed convolution: forward is grad_input
-    {"resnet_stem_7x7", {1, 256, 256, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}},
-    {"resnet_1x1_256to64", {1, 64, 64, 256}, {64, 1, 1, 256}, {}},
-    {"resnet_stride2_64to128", {1, 128, 128, 64}, {128, 3, 3, 64}, {.stride = 2, .padding = 1}},
-    {"deeplab_dilation2_256to256", {1, 64, 64, 256}, {256, 3, 3, 256}, {.padding = 2, .dilation = 2}},
-    {"densenet_144to16", {1, 128, 128, 144}, {16, 3, 3, 144}, {.padding = 1}},
-    {"depthwise_256", {1, 64, 64, 256}, {256, 3, 3, 1}, {.padding = 1, .groups = 256}},
-};
 
 double largest_difference(const Tensor<float>& a, const Tensor<float>& b) {
   double worst = 0, largest = 0;
   for (index_t i = 0; i < a.numel(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
+    const double difference = std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i]));
+    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
     largest = std::max(largest, std::abs(static_cast<double>(b.data()[i])));
   }
   return worst / largest;
 }
 
-void pass(benchmark::State& state, const Layer& layer, ConvPass which, const ConvContender& contender) {
-  const auto g = kernels::conv2d_geometry("conv2d", layer.x, layer.w, {0}, layer.options);
-  const auto x = random_normal<float>(g.x_shape(), default_generator()), w = random_normal<float>(g.w_shape(), default_generator()),
-             y = random_normal<float>(g.y_shape(), default_generator());
-  const ConvArrays arrays{x.data(), w.data(), y.data()};
-  Tensor<float> result = which == ConvPass::forward ? y : which == ConvPass::grad_input ? x : w;
-  run_segnet(g, which, arrays, ConvAlgorithm::im2col_gemm).run();
-  const auto expected = result.clone();
-  result.fill(0);
-  const ConvRunner runner = contender.make(g, which, arrays);
-  runner.run();
-  runner.fetch();
-  if (!(largest_difference(result, expected) < 1e-4)) return state.SkipWithError("differs from im2col_gemm");
+/// One layer's numbers, and room for each pass's result.
+struct Arrays {
+  Tensor<float> x, w, y, result;
+  explicit Arrays(const kernels::ConvGeometry& g)
+      : x(random_normal<float>(g.x_shape(), default_generator())),
+        w(random_normal<float>(g.w_shape(), default_generator())),
+        y(random_normal<float>(g.y_shape(), default_generator())) {}
+  ConvArrays of(ConvPass kernel) {
+    result = zeros<float>(kernel == ConvPass::forward ? y.shape() : kernel == ConvPass::grad_input ? x.shape() : w.shape());
+    const auto pointer = [&](const Tensor<float>& t, ConvPass writes) { return (kernel == writes ? result : t).data(); };
+    return {pointer(x, ConvPass::grad_input), pointer(w, ConvPass::grad_weight), pointer(y, ConvPass::forward)};
+  }
+};
 
-  const double flop = kernels::flops(g), bytes = kernels::compulsory_bytes(g, sizeof(float));
-  const double limit = std::max(flop / fma_peak(), bytes / copy_bandwidth(static_cast<std::size_t>(bytes) / 2));
-  for (auto _ : state) runner.run();
-  const auto rate = benchmark::Counter::kIsIterationInvariantRate;
-  state.counters["FLOP/s"] = benchmark::Counter(flop, rate);
-  state.counters["B/s"] = benchmark::Counter(bytes, rate);
-  state.counters["%roof"] = benchmark::Counter(100 * limit, rate);
+bool all_right = true;  // so far: whether every result was as expected
+
+ConvRow measure(const ConvLayer& layer, const ConvProblem& problem, int threads, Arrays& arrays, const Options& options) {
+  set_num_threads(threads);
+  const double flop = kernels::flops(problem.g), bytes = kernels::compulsory_bytes(problem.g, sizeof(float));
+  ConvRow row{.layer = layer.name, .problem = problem, .threads = threads, .chosen = to_string(chosen(problem))};
+  row.peak = fma_peak() * 1e-9;
+  row.roof = std::min(row.peak, flop / bytes * copy_bandwidth(static_cast<std::size_t>(bytes) / 2) * 1e-9);
+
+  const ConvArrays where = arrays.of(problem.kernel());
+  run_segnet(problem, where, ConvAlgorithm::im2col_gemm).run();
+  const auto expected = arrays.result.clone();
+  std::vector<std::string> names;
+  std::vector<std::function<void()>> runs;
+  const auto enter = [&](const std::string& name, const ConvRunner& runner) {
+    arrays.result.fill(0);
+    runner.run();
+    runner.fetch();
+    if (const double difference = largest_difference(arrays.result, expected); !(difference < 1e-4)) {
+      std::fprintf(stderr, "%s, %s: %s is %.1e off and left out\n", layer.name.c_str(), to_string(problem.pass), name.c_str(), difference);
+      all_right = false;
+      return;
+    }
+    names.push_back(name);
+    runs.push_back(runner.run);
+  };
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::implicit_gemm, ConvAlgorithm::im2col_gemm,
+                                        ConvAlgorithm::winograd, ConvAlgorithm::depthwise, ConvAlgorithm::reference}) {
+    if (algorithm == chosen(problem)) continue;  // `automatic` is this one
+    if (algorithm == ConvAlgorithm::reference && !options.reference) continue;
+    try {
+      enter(to_string(algorithm), run_segnet(problem, where, algorithm));
+    } catch (const Error&) {
+      if (algorithm == ConvAlgorithm::automatic) throw;  // the others need not take every shape
+    }
+  }
+  const std::size_t own = runs.size();
+  for (const ConvContender& peer : conv_peers())
+    if (const ConvRunner runner = peer.make(problem, where); runner.run) enter(peer.name, runner);
+
+  const std::vector<double> seconds = medians_in_turns(runs, options.turns);
+  for (std::size_t i = 0; i < runs.size(); ++i) (i < own ? row.own : row.peers).emplace_back(names[i], flop / seconds[i] * 1e-9);
+  if (const double speed = automatic(row); speed > 0) row.own.insert(row.own.begin() + 1, {row.chosen, speed});
+  return row;
+}
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  if (!(file << text << std::flush)) throw IoError(path.string(), "cannot be written");
+}
+
+void run(const Options& options) {
+  std::puts(to_string(build_info()).c_str());
+  struct Ceilings {
+    double peak, copy;  // GFLOP/s, GB/s
+  };
+  std::map<int, Ceilings> ceilings;  // by threads
+  if (!options.list) {
+    for (const int threads : options.threads) {
+      set_num_threads(threads);
+      const auto [peak, copy] = ceilings[threads] = {fma_peak() * 1e-9, copy_bandwidth(std::size_t{64} << 20) * 1e-9};
+      std::printf("%d %s: %.0f GFLOP/s of fused multiply-adds, copying memory %.1f GB/s\n", threads, threads == 1 ? "thread" : "threads",
+                  peak, copy);
+    }
+    std::puts("");
+    print_head();
+  }
+  std::vector<ConvRow> rows;
+  for (const ConvLayer& layer : options.layers) {
+    std::optional<Arrays> arrays;  // made for the first row that is asked for
+    for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight})
+      for (const int threads : options.threads) {
+        const std::string name = concat(layer.name, "/", to_string(pass), "/", threads);
+        if (!std::all_of(options.filters.begin(), options.filters.end(), [&](const auto& f) { return name.find(f) != name.npos; }))
+          continue;
+        const ConvProblem problem{layer.g, layer.transposed, pass};
+        if (options.list) {
+          std::printf("%-60s %s\n", name.c_str(), to_string(chosen(problem)));
+          continue;
+        }
+        if (!arrays) arrays.emplace(layer.g);
+        rows.push_back(measure(layer, problem, threads, *arrays, options));
+        print_row(rows.back());
+      }
+  }
+  if (options.list) return;
+  if (rows.empty()) throw Error("no row is named like that (see --list)");
+  print_choices(rows);
+  print_targets(rows);
+  const std::filesystem::path output = options.output;
+  std::filesystem::create_directories(output);
+  write(output / "conv.json", conv_json(rows));
+  const int threads = rows.back().threads;
+  write(output / "conv_roofline.svg", conv_roofline(rows, threads, ceilings[threads].peak, ceilings[threads].copy));
+  std::printf("\n%s and %s\n", (output / "conv.json").c_str(), (output / "conv_roofline.svg").c_str());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::pair<const char*, ConvPass> passes[] = {
-      {"forward", ConvPass::forward}, {"grad_input", ConvPass::grad_input}, {"grad_weight", ConvPass::grad_weight}};
-  for (const Layer& layer : layers)
-    for (const auto& [name, which] : passes)
-      for (const ConvContender& contender : conv_contenders())
-        benchmark::RegisterBenchmark(concat("conv2d_", name, "/", layer.name, "/", contender.name).c_str(),
-                                     [&layer, which = which, contender](benchmark::State& state) { pass(state, layer, which, contender); })
-            ->UseRealTime();
-  benchmark::Initialize(&argc, argv);
-  std::printf("fused multiply-add peak: %.0f GFLOP/s on %d threads (%s)\n", fma_peak() * 1e-9, num_threads(), to_string(current_isa()));
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  try {
+    run(parse(argc, argv));
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 2;
+  }
+  return all_right ? 0 : 1;
 }
