@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/autograd/backward.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/cross_entropy.hpp"

@@ -2,6 +2,7 @@
 //
 // The tensors, [4, 128, 256, 64] where nothing else is said, are 32 MiB each: larger than most last-level caches.
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/autograd/backward.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/activation.hpp"

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "fma_peak.hpp"
-#include "segnet/core/build_info.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/kernels/matmul.hpp"
 
@@ -79,7 +79,6 @@ int main(int argc, char** argv) {
         product(state, c, contender);
       })->UseRealTime();
   benchmark::Initialize(&argc, argv);
-  std::printf("%s\n", to_string(build_info()).c_str());
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

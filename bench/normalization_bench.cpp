@@ -1,6 +1,7 @@
 // Normalisation, pass by pass, against copying memory. Bytes: every tensor of the image's size once for each pass that the head of
 // kernels/normalization.hpp counts. Arguments: images, side, channels.
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/normalization.hpp"
 

@@ -1,6 +1,7 @@
 // Pooling and unpooling at the sizes of U-Net and SegNet (2 x 2) and of a ResNet stem (3 x 3, stride 2), against copying memory.
 // Bytes: every input and output once. Arguments: images, side, channels.
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/pooling.hpp"
 

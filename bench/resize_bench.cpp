@@ -1,5 +1,6 @@
 // Resizing of feature maps, class scores and photographs, against copying memory; and dropout. Bytes: input and output once.
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/dropout.hpp"
 #include "segnet/ops/resize.hpp"

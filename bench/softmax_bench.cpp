@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "bandwidth.hpp"
+#include "context.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/softmax.hpp"
 
