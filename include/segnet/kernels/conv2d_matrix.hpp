@@ -21,18 +21,21 @@ namespace kernels {
 [[nodiscard]] inline ConvMatrix<index_t> conv2d_matrix_pattern(const ConvGeometry& g) {
   const index_t Cg = g.group_inputs();
   ConvMatrix<index_t> pattern(g.OH * g.OW * g.O, g.H * g.W * g.C);
-  pattern.reserve(Eigen::Matrix<index_t, Eigen::Dynamic, 1>::Constant(pattern.rows(), g.taps() * Cg));
+  pattern.reserve(pattern.rows() * g.taps() * Cg);
   for (index_t oh = 0, row = 0; oh < g.OH; ++oh)
     for (index_t ow = 0; ow < g.OW; ++ow)
-      for (index_t o = 0; o < g.O; ++o, ++row)
+      for (index_t o = 0; o < g.O; ++o, ++row) {
+        const index_t first = o / g.group_outputs() * Cg;  // input channel of its group
+        pattern.startVec(row);
         for (index_t ki = 0; ki < g.kh; ++ki)
           for (index_t kj = 0; kj < g.kw; ++kj) {
             const index_t h = g.input_row(oh, ki), v = g.input_column(ow, kj);
             if (h < 0 || h >= g.H || v < 0 || v >= g.W) continue;
-            const index_t column = (h * g.W + v) * g.C + o / g.group_outputs() * Cg, weight = ((o * g.kh + ki) * g.kw + kj) * Cg;
-            for (index_t c = 0; c < Cg; ++c) pattern.insert(row, column + c) = weight + c;
+            const index_t column = (h * g.W + v) * g.C + first, weight = ((o * g.kh + ki) * g.kw + kj) * Cg;
+            for (index_t c = 0; c < Cg; ++c) pattern.insertBack(row, column + c) = weight + c;
           }
-  pattern.makeCompressed();
+      }
+  pattern.finalize();
   return pattern;
 }
 
