@@ -59,7 +59,7 @@ Options parse(int argc, char** argv) {
       if (++i == argc) throw wrong(option, "a value behind it", "none");
       return argv[i];
     };
-    if (option == "--quick") options.turns = {.least = 3, .most = 5, .seconds = 0.5};
+    if (option == "--quick") options.turns = {.least = 3, .most = 5, .seconds = 0.5, .sample_seconds = 0.005};
     else if (option == "--layer") added.push_back(parse_layer(value()));
     else if (option == "--only") only = true;
     else if (option == "--reference") options.reference = true;
