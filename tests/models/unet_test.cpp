@@ -1,6 +1,10 @@
 #include "segnet/models/unet.hpp"
 
+#include <cstdlib>
+
 #include "segnet/autograd/backward.hpp"
+#include "segnet/io/npy.hpp"
+#include "segnet/io/weights.hpp"
 #include "segnet/models/inference.hpp"
 #include "segnet/nn/summary.hpp"
 #include "support/testing.hpp"
@@ -81,4 +85,22 @@ TEST_CASE("U-Net: gradients of every parameter, with and without batch norm") {
       check_gradients(concat("valid ", valid, " batch_norm ", batch_norm), [&](const auto& in) { return net(in.back()); }, inputs,
                       {.rtol = 1e-4, .atol = 1e-5, .max_elements = 8});
     }
+}
+
+// tests/pytorch/round_trip.py makes the folder, and looks at what is written into it.
+TEST_CASE("U-Net, round trip: PyTorch's weights give the same here, and go back") {
+  const char* folder = std::getenv("SEGNET_ROUND_TRIP");
+  if (!folder) {
+    MESSAGE("skipped: tests/pytorch/round_trip.py runs it");
+    return;
+  }
+  const std::string path = folder;
+  UNet<> net({.classes = 3, .base = 4, .depth = 2, .batch_norm = true});
+  CHECK(load_weights(path + "/unet.pth", net).complete());
+  nn::eval(net);
+  const double error = max_difference(net(load_npy<float>(path + "/input.npy")).detach(), load_npy<float>(path + "/output.npy"));
+  MESSAGE("largest difference of the output: ", error);
+  CHECK(error < 1e-5);
+  save_weights(path + "/mine.pth", net);
+  save_weights(path + "/mine.safetensors", net);
 }
