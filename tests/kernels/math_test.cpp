@@ -32,7 +32,7 @@ Worst worst_error(const F& f, const Exact& exact) {
   for (std::uint64_t i = static_cast<std::uint64_t>(testing::random().below(331)); i >> 32 == 0;) {
     int n = 0;
     for (; n < block && i >> 32 == 0; i += 331) x[n++] = __builtin_bit_cast(float, static_cast<std::uint32_t>(i));
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       SEGNET_SIMD
       for (int k = 0; k < n; ++k) y[k] = f(x[k]);
     });

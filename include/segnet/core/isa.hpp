@@ -2,7 +2,9 @@
 //
 // A hot loop is written once, as a callable whose body is inlined into a function compiled for each instruction set:
 //
-//   with_isa([&](auto isa) SEGNET_INLINE_LAMBDA { loop(isa, ...); });     // isa::value is Isa::avx512, avx2 or baseline
+//   vectorized([&]() SEGNET_INLINE_LAMBDA { loop(...); });          // the compiler vectorises the loop
+//   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA { ... });         // isa::value is Isa::avx512, avx2 or baseline
+//   with_isa([&](auto isa) SEGNET_INLINE_LAMBDA { ... });           // and what it reads or writes is laid out for isa
 //
 // Everything that the body calls must be inlined into it (SEGNET_INLINE), or it is compiled for the baseline.
 #pragma once
@@ -40,6 +42,16 @@
 
 namespace segnet {
 
+/// Whether code that is compiled several times over, for speed, gains any: not without optimisation, and not where a sanitizer looks at
+/// every access. Compiling it once halves what such builds take.
+#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool specialized = false;
+#elif defined(__has_feature)
+constexpr bool specialized = !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
+#else
+constexpr bool specialized = true;
+#endif
+
 enum class Isa { baseline, avx2, avx512 };
 
 [[nodiscard]] inline const char* to_string(Isa isa) { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "baseline"; }
@@ -76,21 +88,24 @@ enum class Isa { baseline, avx2, avx512 };
 #endif
 
 namespace detail {
-template <Isa isa>
-using IsaConstant = std::integral_constant<Isa, isa>;
+template <Isa isa, class F>
+SEGNET_INLINE void call(const F& f) {
+  if constexpr (std::is_invocable_v<const F&>) f();
+  else f(std::integral_constant<Isa, isa>{});
+}
 #if SEGNET_X86
 template <class F>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"), noinline)) void run_avx512(const F& f) {
-  f(IsaConstant<Isa::avx512>{});
+  call<Isa::avx512>(f);
 }
 template <class F>
 __attribute__((target("avx2,fma"), noinline)) void run_avx2(const F& f) {
-  f(IsaConstant<Isa::avx2>{});
+  call<Isa::avx2>(f);
 }
 #endif
 }  // namespace detail
 
-/// Calls f(isa) compiled for the chosen instruction set; see the head of this file.
+/// Calls f() or f(isa), compiled for the chosen instruction set; see the head of this file.
 template <class F>
 void with_isa(const F& f) {
 #if SEGNET_X86
@@ -103,7 +118,14 @@ void with_isa(const F& f) {
       break;
   }
 #endif
-  f(detail::IsaConstant<Isa::baseline>{});
+  detail::call<Isa::baseline>(f);
+}
+
+/// The same where any instruction set serves, so that one body does if no speed is to be had.
+template <class F>
+void vectorized(const F& f) {
+  if constexpr (specialized) with_isa(f);
+  else detail::call<Isa::baseline>(f);
 }
 
 #if defined(__clang__)

@@ -11,19 +11,19 @@
 
 namespace segnet::kernels {
 
+/// The next narrower block.
+constexpr int narrower(int count) { return specialized ? count / 2 : 1; }
+
 /// Calls f(c, count) so that the blocks [c, c + count) cover [0, n): one cache line of T each, the last one overlapping the one before
 /// when n is no multiple; narrower only where n itself is smaller. So f must assign, not accumulate. `count` is an integral_constant.
 template <class T, int count = 64 / static_cast<int>(sizeof(T)), class F>
 SEGNET_INLINE void for_channels(index_t n, const F& f) {
   constexpr std::integral_constant<int, count> block{};
   if constexpr (count > 1) {
-    if (n < count) return for_channels<T, count / 2>(n, f);
+    if (n < count) return for_channels<T, narrower(count)>(n, f);
   }
-  index_t c = 0;
-  for (; c + count <= n; c += count) f(c, block);
-  if constexpr (count > 1) {
-    if (c < n) f(n - count, block);
-  }
+  // One call, so that the body is compiled once per width.
+  for (index_t c = 0; c < n; c += count) f(c + count <= n ? c : n - count, block);
 }
 
 /// The same, for f that accumulates: every channel exactly once, the remainder in blocks of falling powers of two.
@@ -31,7 +31,7 @@ template <class T, int count = 64 / static_cast<int>(sizeof(T)), class F>
 SEGNET_INLINE void for_channels_once(index_t n, const F& f, index_t c = 0) {
   for (; c + count <= n; c += count) f(c, std::integral_constant<int, count>{});
   if constexpr (count > 1) {
-    if (c < n) for_channels_once<T, count / 2>(n, f, c);
+    if (c < n) for_channels_once<T, narrower(count)>(n, f, c);
   }
 }
 

@@ -26,18 +26,17 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const Epi
   using S = Simd<T, isa>;
   for_vectors<S::lanes>(channels, [&](index_t c, auto whole) SEGNET_INLINE_LAMBDA {
     if constexpr (whole) {
-      typename S::Vector acc[tile_pixels];
+      typename S::Vector acc[tile_pixels][1];
       const typename S::Vector first = e.shift ? S::load(e.shift + c) : typename S::Vector{};
-      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] = first;
+      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m][0] = first;
       for (index_t t = 0; t < tile.taps; ++t) {
         const typename S::Vector w = S::load(weight + t * channels + c);
-        SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m] += w * S::load(tile.rows[t * tile_pixels + m] + c);
+        SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m][0] += w * S::load(tile.rows[t * tile_pixels + m] + c);
       }
-      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) {
-        if (m >= tile.valid) break;
-        typename S::Vector v[1] = {acc[m]};
-        activate<S>(e.activation, e.residual ? e.residual + (tile.out[m] - result) + c : nullptr, v);
-        S::at(tile.out[m] + c) = v[0];
+      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) if (m < tile.valid) {
+        T* to = tile.out[m] + c;
+        activate<S>(e.activation, e.residual ? e.residual + (to - result) : nullptr, acc[m]);
+        S::at(to) = acc[m][0];
       }
     } else {
       for (index_t m = 0; m < tile.valid; ++m)
@@ -58,7 +57,7 @@ void multiply(const Gather<T>& gather, const T* weight, const Epilogue<T>& e, in
   const Scratch<const T*> rows(workers * rows_each);
   const Scratch<T*> outs(workers * outs_each);
   parallel_workers((pixels + piece - 1) / piece, [&](index_t i, int worker) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
       Position at = gather.position(i * piece);
       for (index_t p = i * piece; p < std::min(pixels, (i + 1) * piece); p += tile_pixels) {
@@ -131,7 +130,7 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   std::fill_n(zeros.data(), g.C, T(0));
   const auto gather = forward_gather(g, x.data, static_cast<T*>(nullptr), static_cast<const T*>(zeros.data()));
   parallel_workers(chunks, [&](index_t i, int worker) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
       T* sum = sums.data() + i * size;
       std::fill_n(sum, size, T(0));

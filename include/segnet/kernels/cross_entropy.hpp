@@ -125,7 +125,7 @@ void cross_entropy(View<const T, Cpu> x, const RowLabels<T, Label>& labels, cons
                    View<T, Cpu> s, View<T, Cpu> loss, View<LossSum, Cpu> sum) {
   const index_t rows = m.size(), C = labels.C;
   sum[0] = sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       T log_s[row_tile_width];
       for (index_t first = begin; first < end; first += row_tile_width) {
@@ -173,7 +173,7 @@ void cross_entropy_grad(View<const T, Cpu> x, const RowLabels<T, Label>& labels,
   const index_t rows = m.size(), C = labels.C;
   const T smooth = terms.smoothing / static_cast<T>(C), smooth_all = smooth * detail::class_weight_sum(labels.class_weight, C);
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       T a[row_tile_width], scale[row_tile_width];
       for (index_t first = begin; first < end; first += row_tile_width) {
@@ -233,7 +233,7 @@ void cross_entropy_probabilities(View<const T, Cpu> x, const RowProbabilities<T>
                                  View<T, Cpu> loss, View<LossSum, Cpu> sum) {
   const index_t rows = m.size(), C = targets.C;
   sum[0] = sum_losses(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end, LossSum& total) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       for (index_t first = begin; first < end; first += row_tile_width) {
         const index_t count = std::min(row_tile_width, end - first);
@@ -260,7 +260,7 @@ void cross_entropy_probabilities_grad(View<const T, Cpu> x, const RowProbabiliti
                                       const Upstream<T>& upstream, View<T, Cpu> dx) {
   const index_t rows = m.size(), C = targets.C;
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T tile[row_tile_max_channels * row_tile_width] = {};
       T scale[row_tile_width];
       for (index_t first = begin; first < end; first += row_tile_width) {
@@ -292,7 +292,7 @@ void cross_entropy_target_grad(View<const T, Cpu> x, const RowProbabilities<T>& 
                                const Upstream<T>& upstream, View<T, Cpu> dt) {
   const index_t rows = m.size(), C = targets.C;
   parallel_for(rows, detail::cross_entropy_chunk(C), [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       for (index_t row = begin; row < end; ++row) {
         const T g = upstream(row) * (T(1) - targets.smoothing), log_s = math::log(s[row]), top = m[row];
         const T* xr = x.data + row * C;

@@ -62,7 +62,7 @@ void dropout(const DropoutMask& mask, ConstView<T, Cpu> x, View<T, Cpu> y) {
   const T factor = static_cast<T>(mask.factor());
   const std::uint32_t threshold = mask.threshold();
   parallel_for((n + group - 1) / group, 256, [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       std::uint32_t bits[group];
       for (index_t g = begin; g < end; ++g) {
         detail::philox_blocks<blocks>(mask.seed, mask.stream, static_cast<std::uint64_t>(g * blocks), bits);
@@ -87,7 +87,7 @@ template <class T>
 void scale_channels(index_t P, ConstView<T, Cpu> x, ConstView<T, Cpu> factors, View<T, Cpu> y) {
   const index_t C = factors.dim(1);
   parallel_for(factors.dim(0) * P, std::max<index_t>(1, (index_t{1} << 15) / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       for (index_t r = begin; r < end; ++r) {
         const T* factor = factors.data + r / P * C;
         for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {

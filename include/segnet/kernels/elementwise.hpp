@@ -16,7 +16,7 @@ constexpr index_t elementwise_grain = 1 << 15;
 /// out[i] = f(in[i]...), i < n
 template <class T, class F, class... In>
 void map_block(const F& f, index_t n, T* out, const In*... in) {
-  with_isa([=, &f](auto) SEGNET_INLINE_LAMBDA {
+  vectorized([=, &f]() SEGNET_INLINE_LAMBDA {
     const F g = f;  // a local copy, which the stores below cannot change
     SEGNET_SIMD
     for (index_t i = 0; i < n; ++i) out[i] = g(in[i]...);

@@ -52,7 +52,7 @@ void index_add(ConstView<T, Cpu> base, ConstView<T, Cpu> x, const index_t* index
                T alpha, View<T, Cpu> y) {
   const Occurrences where(index, count, n);
   parallel_for(outer * n, std::max<index_t>(1, 32768 / std::max<index_t>(inner, 1)), [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       for (index_t row = begin; row < end; ++row) {
         const std::size_t v = static_cast<std::size_t>(row % n);
         T* to = y.data + row * inner;

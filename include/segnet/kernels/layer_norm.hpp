@@ -31,7 +31,7 @@ SEGNET_INLINE T sum_along(index_t n, const F& f) {
 template <class T>
 void layer_norm(ConstView<T> x, index_t n, ConstView<T> weight, ConstView<T> bias, double eps, View<T> statistics, View<T> y) {
   parallel_for(statistics.size() / 2, std::max<index_t>(1, (index_t{1} << 15) / std::max<index_t>(n, 1)), [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       for (index_t row = begin; row < end; ++row) {
         const T* in = x.data + row * n;
         T* out = y.data + row * n;
@@ -94,7 +94,7 @@ void layer_norm_backward(ConstView<T> dy, ConstView<T> x, index_t n, ConstView<T
           });
       }
     };
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       if (weight) run(std::true_type{});
       else run(std::false_type{});
     });

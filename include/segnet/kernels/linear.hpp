@@ -58,7 +58,7 @@ void sum_over_rows(ConstView<T, Cpu> dy, View<T, Cpu> db) {
   const index_t chunk = std::max<index_t>(1, (1 << 15) / std::max<index_t>(O, 1)), chunks = (rows + chunk - 1) / chunk;
   const Scratch<T> partial(std::max<index_t>(chunks * O, 1));
   parallel_chunks(chunks, [&](index_t i) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       T* sum = partial.data() + i * O;
       const T* row = dy.data + i * chunk * O;
       for (index_t o = 0; o < O; ++o) sum[o] = 0;

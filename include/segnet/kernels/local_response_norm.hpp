@@ -30,7 +30,7 @@ void for_pixel_tiles(index_t pixels, index_t C, index_t tiles, const F& f) {
   constexpr index_t W = row_tile_width;
   parallel_for(pixels, W * std::max<index_t>(1, 512 / std::max<index_t>(C, 1)), [&](index_t begin, index_t end) {
     std::vector<T> scratch(static_cast<std::size_t>(tiles * C * W));  // zeros: what a last, narrower tile leaves out is no NaN
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       for (index_t p = begin; p < end; p += W) f(isa, p, std::min(W, end - p), scratch.data());
     });
   });

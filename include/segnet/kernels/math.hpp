@@ -1,8 +1,8 @@
 // Scalar functions that vectorise: exp, expm1, log, log1p, tanh, sigmoid, erf, softplus without branches or library calls.
 //
-// Inside with_isa() and behind SEGNET_SIMD a loop over them runs in the machine's vectors, with or without fused multiply-add:
+// Inside vectorized() and behind SEGNET_SIMD a loop over them runs in the machine's vectors, with or without fused multiply-add:
 //
-//   with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+//   vectorized([&]() SEGNET_INLINE_LAMBDA {
 //     SEGNET_SIMD
 //     for (index_t i = begin; i < end; ++i) y[i] = math::exp(x[i]);
 //   });

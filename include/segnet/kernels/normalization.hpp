@@ -94,7 +94,7 @@ void channel_moments(const NormGeometry& g, ConstView<T> x, View<double> moments
     const T* in = x.data + first * C;
     T *centre = partial.data() + chunk * 3 * C, *sum = centre + C, *squares = sum + C;
     for (index_t c = 0; c < 3 * C; ++c) centre[c] = 0;
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       detail::for_row_groups<T>(rows, C, [&](index_t r, auto group, index_t c, auto count) SEGNET_INLINE_LAMBDA {
         const T* p = in + r * C + c;
         for (int k = 0; k < group(); ++k) prefetch_ahead(p + k * C);
@@ -216,7 +216,7 @@ void normalize_channels(const NormGeometry& g, ConstView<T> x, ConstView<T> coef
           });
         });
     };
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       if (relu) run(std::true_type{});
       else run(std::false_type{});
     });
@@ -254,7 +254,7 @@ void channel_gradient_sums(const NormGeometry& g, ConstView<T> dy, ConstView<T> 
         assign<count()>(weighted + c, [&](int i) SEGNET_INLINE_LAMBDA { return weighted[c + i] + b[i]; });
       });
     };
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       if (relu) run(std::true_type{});
       else run(std::false_type{});
     });
@@ -332,7 +332,7 @@ void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstVi
           });
         });
     };
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       if (relu && dx_coefficients) run(std::true_type{}, std::false_type{});
       else if (relu) run(std::true_type{}, std::true_type{});
       else if (dx_coefficients) run(std::false_type{}, std::false_type{});

@@ -113,7 +113,7 @@ namespace detail {
 template <class F>
 void update_elements(index_t n, const F& f) {
   parallel_for(n, 1 << 14, [&](index_t begin, index_t end) {
-    with_isa([=, &f](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([=, &f]() SEGNET_INLINE_LAMBDA {
       const F g = f;  // a local copy, which the stores below cannot change
       SEGNET_SIMD
       for (index_t i = begin; i < end; ++i) g(i);
@@ -182,7 +182,7 @@ void gradient_norm(const Batch<T, Cpu, 1>& gradients, double max_norm, View<doub
   for (const auto& [at, n] : gradients) {
     const T* g = at[0];
     const auto sum = sum_losses(n, 1 << 14, [=](index_t begin, index_t end, LossSum& partial) {
-      with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      vectorized([&]() SEGNET_INLINE_LAMBDA {
         constexpr index_t lanes = 32;
         double lane[lanes] = {};
         for (index_t first = begin; first < end; first += lanes) {
@@ -242,7 +242,7 @@ void update_averages(const Batch<T, Cpu, 2>& pairs, std::type_identity_t<T> keep
     T* average = at[0];
     const T* weight = at[1];
     parallel_for(n, 1 << 14, [=](index_t begin, index_t end) {
-      with_isa([=](auto) SEGNET_INLINE_LAMBDA {
+      vectorized([=]() SEGNET_INLINE_LAMBDA {
         SEGNET_SIMD
         for (index_t i = begin; i < end; ++i) average[i] = weight[i] + keep * (average[i] - weight[i]);
       });

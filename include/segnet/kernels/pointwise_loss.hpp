@@ -117,7 +117,7 @@ void pointwise_loss(const Formula& formula, View<const T, Cpu> x, View<const T, 
   const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   LossSum sum = sum_losses(x.size(), detail::loss_chunk, [&](index_t begin, index_t end, LossSum& total) {
     BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       constexpr index_t lanes = 64;
       T lane[lanes] = {};
       detail::each_block(begin, end, weights, positives, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
@@ -162,7 +162,7 @@ void pointwise_loss_grad(const Formula& formula, View<const T, Cpu> x, View<cons
   const BroadcastIndex weight_index(weight.shape, x.shape), positive_index(positive.shape, x.shape);
   parallel_for(dx.size(), detail::loss_chunk, [&](index_t begin, index_t end) {
     BroadcastReader<T> weights(weight.data, weight_index), positives(positive.data, positive_index);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       detail::each_block(begin, end, weights, positives, [&](index_t i, index_t count, const T* w, const T* p) SEGNET_INLINE_LAMBDA {
         const T *xs = x.data + i, *ts = t.data + i;
         T* to = dx.data + i;

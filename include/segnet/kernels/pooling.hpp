@@ -66,10 +66,7 @@ SEGNET_INLINE void max_pool2d_row(const PoolGeometry& g, PoolAxis::Range rows, c
         }
       };
       if (rows.end - rows.begin == 2 && columns.end - columns.begin == 2 && g.h.dilation == 1 && g.w.dilation == 1) {
-        look_at(rows.begin, columns.begin);  // what nearly every network uses, without loops
-        look_at(rows.begin, columns.begin + 1);
-        look_at(rows.begin + 1, columns.begin);
-        look_at(rows.begin + 1, columns.begin + 1);
+        SEGNET_UNROLL for (int i = 0; i < 4; ++i) look_at(rows.begin + i / 2, columns.begin + i % 2);  // what nearly every network uses
       } else {
         for (index_t h = rows.begin; h < rows.end; h += g.h.dilation)
           for (index_t w = columns.begin; w < columns.end; w += g.w.dilation) look_at(h, w);
@@ -92,7 +89,7 @@ void max_pool2d(const PoolGeometry& g, ConstView<T> x, View<T> y, View<std::int3
     const T* image = x.data + row / g.h.out * g.h.in * g.w.in * g.C + c0;
     const index_t o = row * g.w.out * g.C + c0;
     const PoolAxis::Range rows = g.h.window(row % g.h.out);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       if (indices) detail::max_pool2d_row<true>(g, rows, windows.data(), image, y.data + o, indices.data + o, c1 - c0);
       else detail::max_pool2d_row<false, T>(g, rows, windows.data(), image, y.data + o, nullptr, c1 - c0);
     });
@@ -106,7 +103,7 @@ void max_pool2d_backward(const PoolGeometry& g, ConstView<T> dy, View<const std:
   detail::for_image_rows(g.N, g.h.in, g.w.in * g.C, g.C, [&](index_t row, index_t c0, index_t c1) {
     const index_t o = row / g.h.in * g.h.out * g.w.out * g.C + c0, h = row % g.h.in;
     const PoolAxis::Range rows = g.h.outputs(h);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       T* pixel = dx.data + row * g.w.in * g.C + c0;
       for (index_t w = 0; w < g.w.in; ++w, pixel += g.C) {
         const PoolAxis::Range columns = outputs[static_cast<std::size_t>(w)];
@@ -139,7 +136,7 @@ void avg_pool2d(const PoolGeometry& g, PoolDivisor divisor, ConstView<T> x, View
     const T* image = x.data + row / g.h.out * g.h.in * g.w.in * g.C + c0;
     const PoolAxis::Range rows = g.h.window(row % g.h.out);
     const T height = divisor.rows<T>(g.h, row % g.h.out);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       T* mean = y.data + row * g.w.out * g.C + c0;
       for (index_t ow = 0; ow < g.w.out; ++ow, mean += g.C) {
         const PoolAxis::Range columns = windows[static_cast<std::size_t>(ow)];
@@ -171,7 +168,7 @@ void avg_pool2d_backward(const PoolGeometry& g, PoolDivisor divisor, ConstView<T
     const T* image = dy.data + row / g.h.in * g.h.out * g.w.out * g.C + c0;
     const index_t h = row % g.h.in;
     const PoolAxis::Range rows = g.h.outputs(h);
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       T* pixel = dx.data + row * g.w.in * g.C + c0;
       for (index_t w = 0; w < g.w.in; ++w, pixel += g.C) {
         const PoolAxis::Range columns = outputs[static_cast<std::size_t>(w)];
@@ -204,7 +201,7 @@ struct UnpoolRow {
     for (index_t row = begin; row < end; ++row) {
       const std::int32_t* index = indices.data + row * row_size;
       std::int32_t low = index[0], high = index[0];
-      with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      vectorized([&]() SEGNET_INLINE_LAMBDA {
         constexpr int lanes = 16;
         std::int32_t lows[lanes], highs[lanes];
         for (int k = 0; k < lanes; ++k) lows[k] = highs[k] = index[0];

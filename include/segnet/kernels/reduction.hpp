@@ -141,7 +141,7 @@ void reduce_short_rows(const Op& op, T* y, index_t outer, index_t reduced, const
   using A = Accumulator<T>;
   constexpr index_t W = row_tile_width;
   parallel_for(outer, std::max<index_t>(1, 512 / reduced) * W, [&](index_t begin, index_t end) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr std::size_t inputs = 1 + sizeof...(In);
       alignas(64) T tiles[inputs][row_tile_max_channels * W];
       A sums[W];
@@ -182,7 +182,7 @@ void reduce(const Op& op, const ReducedExtents& e, T* y, const T* x, const In*..
 
   const index_t work = std::min(reduced, rows_per_piece) * columns + 1;
   parallel_for(outer * pieces * blocks, detail::reduce_piece / 2 / work, [&](index_t begin, index_t end) {
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       A sums[std::max(detail::reduce_columns, 2 * detail::reduce_lanes)];
       for (index_t task = begin; task < end; ++task) {
         const index_t column = task % blocks * columns, piece = task / blocks % pieces, o = task / (blocks * pieces);
@@ -334,7 +334,7 @@ void arg_reduce(const Op& op, const ReducedExtents& e, View<T, Cpu> input, View<
   const bool turn = inner == 1 && reduced <= row_tile_max_channels && std::is_floating_point_v<T>;
   const index_t rows = turn ? (outer + W - 1) / W : outer, blocks = turn ? 1 : (inner + W - 1) / W;
   parallel_for(rows * blocks, std::max<index_t>(1, 32768 / (reduced * std::min(W, turn ? W : inner))), [&](index_t begin, index_t end) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       alignas(64) T best[W], tile[row_tile_max_channels * W];
       index_t where[W];
       for (index_t task = begin; task < end; ++task) {

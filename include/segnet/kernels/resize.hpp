@@ -155,7 +155,7 @@ void resample(const ResizeMatrix<T>& rows, const ResizeMatrix<T>& columns, Const
   const index_t grain = std::max<index_t>(1, (index_t{1} << 16) / std::max<index_t>(row_in + row_out, 1));
   parallel_for(x.dim(0) * rows.rows(), grain, [&](index_t begin, index_t end) {
     const Tensor<T> mixed({row_in});  // aligned as x is: rows that differ in the low bits of their addresses alone stall each other
-    with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+    vectorized([&]() SEGNET_INLINE_LAMBDA {
       for (index_t row = begin; row < end; ++row) {
         const T* image = x.data + row / rows.rows() * x.dim(1) * row_in;
         const index_t* first = rows.begin.data() + row % rows.rows();

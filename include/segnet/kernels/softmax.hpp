@@ -47,7 +47,7 @@ void walk_softmax(index_t outer, index_t C, index_t inner, const std::array<cons
   if (inner > 1) {
     const index_t groups = (inner + column_group - 1) / column_group;
     parallel_for(outer * groups, std::max<index_t>(1, 32768 / (C * std::min(inner, column_group))), [&](index_t begin, index_t end) {
-      with_isa([&](auto) SEGNET_INLINE_LAMBDA {
+      vectorized([&]() SEGNET_INLINE_LAMBDA {
         for (index_t g = begin; g < end; ++g) {
           const index_t first = g % groups * column_group, at = g / groups * C * inner + first;
           columns(moved(at), out + at, C, inner, std::min(column_group, inner - first));
@@ -56,7 +56,7 @@ void walk_softmax(index_t outer, index_t C, index_t inner, const std::array<cons
     });
   } else if (C <= tile_channels) {
     parallel_for(outer, std::max<index_t>(1, 1024 / C) * W, [&](index_t begin, index_t end) {
-      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
         alignas(64) T tiles[n_in][tile_channels * W] = {};
         std::array<const T*, n_in> tile;
         for (std::size_t k = 0; k < n_in; ++k) tile[k] = tiles[k];
@@ -71,7 +71,7 @@ void walk_softmax(index_t outer, index_t C, index_t inner, const std::array<cons
   } else {
     const index_t group = std::clamp<index_t>(1024 / C, 1, W);  // a few, which stay in the first-level cache
     parallel_for(outer, std::max<index_t>(1, 32768 / (C * group)) * group, [&](index_t begin, index_t end) {
-      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
         for (index_t r = begin; r < end; r += group) rows(isa, moved(r * C), out + r * C, C, std::min(group, end - r));
       });
     });

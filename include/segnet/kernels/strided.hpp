@@ -137,7 +137,7 @@ void copy_strided(StridedBox box, const ConstView<T, Cpu>& x, View<T, Cpu> y) {
     box.source[last - 1] = strip;
     box.destination[last - 1] = pitch * strip;
     parallel_for(total / (n * m) * strips, grain / (strip * n), [&](index_t begin, index_t end) {
-      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
         constexpr index_t side = std::min<index_t>(strip, vector_bytes(isa.value) / static_cast<index_t>(sizeof(T)));
         index_t number = begin;
         detail::walk_box(box, last, begin, end, [&](index_t s, index_t d) SEGNET_INLINE_LAMBDA {
