@@ -152,6 +152,9 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, 
     const typename S::Vector first = bias ? S::load(bias + n * S::lanes) : typename S::Vector{};
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
+  if (b.residual)  // on its way while the sums are computed
+    for (index_t m = 0; m < tile.valid; ++m)
+      for (index_t n = 0; n < NV; ++n) __builtin_prefetch(b.residual_of(tile.out[m] + column + n * S::lanes));
   accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, b.data + column * b.depth);
   if (tile.valid == MR && columns >= NV * S::lanes && !add) {
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
