@@ -70,8 +70,8 @@ struct Fcn {
     y = drop(nn::conv_norm_act(fc6, Activation::relu, y));
     y = drop(nn::conv_norm_act(fc7, Activation::relu, y));
     y = score_fr(y);
-    if (upscore2) y = (*upscore2)(y), y = y + cut((*score_pool4)(options.at_once ? pool4 * T(0.01) : pool4), 5, y);
-    if (upscore_pool4) y = (*upscore_pool4)(y), y = y + cut((*score_pool3)(options.at_once ? pool3 * T(0.0001) : pool3), 9, y);
+    if (upscore2) y = (*upscore2)(y), y = y + cut((*score_pool4)(options.at_once ? pool4 * Master<T>(0.01) : pool4), 5, y);
+    if (upscore_pool4) y = (*upscore_pool4)(y), y = y + cut((*score_pool3)(options.at_once ? pool3 * Master<T>(0.0001) : pool3), 9, y);
     return cut(upscore(y), options.stride == 32 ? 19 : options.stride == 16 ? 27 : 31, x);
   }
 

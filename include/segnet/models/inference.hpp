@@ -1,6 +1,7 @@
-// From images of any size to class probabilities: padding to what a network takes, tiles, mirrored averages.
+// From images of any size to class probabilities: padding to what a network takes, tiles, averages over scales and mirror images.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "segnet/ops/cast.hpp"
 #include "segnet/ops/flip.hpp"
 #include "segnet/ops/pad.hpp"
+#include "segnet/ops/resize.hpp"
 #include "segnet/ops/slice.hpp"
 #include "segnet/ops/softmax.hpp"
 
@@ -89,25 +91,43 @@ class Replayed {
 };
 
 struct InferenceOptions {
-  index_t tile = 0;      ///< side of the square tiles that the image is cut into; 0: the whole image at once
-  index_t overlap = 64;  ///< pixels that neighbouring tiles share; probabilities are averaged there
-  bool flip = false;     ///< average with the prediction for the mirrored image
+  index_t tile = 0;                  ///< side of the square tiles that the image is cut into; 0: the whole image at once
+  index_t overlap = 64;              ///< pixels that neighbouring tiles share; probabilities are averaged there
+  bool flip = false;                 ///< average with the prediction for the mirrored image
+  std::vector<double> scales = {1};  ///< average over the image resized by these factors; tiles are cut from the resized image
 };
 
 /// Softmax probabilities [N, H, W, classes] of x [N, H, W, C], without gradients. `network` maps x (or a tile of it) to logits of
-/// the same height and width; put it into inference mode (`eval`) first. Tiles are put together on the host.
-/// @throws ValueError: overlap not below tile
+/// the same height and width; put it into inference mode (`eval`) first. Tiles are put together on the host. Multi-scale testing with
+/// mirrored images, as DeepLab v3 and PSPNet report it: `{.flip = true, .scales = {0.5, 0.75, 1, 1.25, 1.5, 1.75}}`.
+/// @throws ValueError: overlap not below tile, no scales or one that is not positive
 template <class F, class T, class D>
 [[nodiscard]] Tensor<Master<T>, D> predict_probabilities(const F& network, const Tensor<T, D>& x, const InferenceOptions& options = {}) {
   using P = Master<T>;
   NoGrad guard;
+  const index_t H = x.dim(1), W = x.dim(2), tile = options.tile;
+  if (options.scales.empty()) throw ValueError("predict_probabilities", "scales", "at least one", "none");
+  if (options.scales.size() > 1 || options.scales[0] != 1) {
+    InferenceOptions once = options;
+    once.scales = {1};
+    Tensor<P, D> sum;
+    for (const double scale : options.scales) {
+      if (!(scale > 0)) throw ValueError("predict_probabilities", "scales", "positive factors", concat(scale));
+      const auto scaled = [scale](index_t n) { return std::max<index_t>(1, std::llround(static_cast<double>(n) * scale)); };
+      const Extent2 size{scaled(H), scaled(W)};
+      const bool same = size.h == H && size.w == W;
+      Tensor<P, D> p = predict_probabilities(network, same ? x : cast<T>(resize(cast<P>(x), size)), once);
+      if (!same) p = resize(p, {H, W});
+      sum = sum ? sum + p : p;
+    }
+    return sum * static_cast<P>(1 / static_cast<double>(options.scales.size()));
+  }
   if (options.flip) {
     InferenceOptions once = options;
     once.flip = false;
     const Tensor<P, D> a = predict_probabilities(network, x, once), b = flip(predict_probabilities(network, flip(x, {2}), once), {2});
     return (a + b) * 0.5;
   }
-  const index_t H = x.dim(1), W = x.dim(2), tile = options.tile;
   if (tile == 0 || (tile >= H && tile >= W)) return softmax(cast<P>(network(x)), -1);
   if (options.overlap < 0 || options.overlap >= tile)
     throw ValueError("predict_probabilities", "overlap", concat("0 to ", tile - 1, ", below the tile"), concat(options.overlap));
