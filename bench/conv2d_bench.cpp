@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "bandwidth.hpp"
 #include "conv2d_layers.hpp"
@@ -114,17 +115,23 @@ double largest_difference(const Tensor<float>& a, const Tensor<float>& b) {
   return worst / largest;
 }
 
-/// One layer's numbers, and room for each pass's result.
+/// One layer's numbers, and what a pass is to make of them.
 struct Arrays {
-  Tensor<float> x, w, y, result;
+  Tensor<float> x, w, y, result, expected;
+  ConvArrays pointers{};  ///< to two of x, w, y and to the result
   explicit Arrays(const kernels::ConvGeometry& g)
       : x(random_normal<float>(g.x_shape(), default_generator())),
         w(random_normal<float>(g.w_shape(), default_generator())),
         y(random_normal<float>(g.y_shape(), default_generator())) {}
-  ConvArrays of(ConvPass kernel) {
-    result = zeros<float>(kernel == ConvPass::forward ? y.shape() : kernel == ConvPass::grad_input ? x.shape() : w.shape());
-    const auto pointer = [&](const Tensor<float>& t, ConvPass writes) { return (kernel == writes ? result : t).data(); };
-    return {pointer(x, ConvPass::grad_input), pointer(w, ConvPass::grad_weight), pointer(y, ConvPass::forward)};
+  void begin(const ConvProblem& p) {
+    const auto place = [&](const Tensor<float>& t, ConvPass writes) {
+      if (p.kernel() != writes) return t.data();
+      result = zeros<float>(t.shape());
+      return result.data();
+    };
+    pointers = {place(x, ConvPass::grad_input), place(w, ConvPass::grad_weight), place(y, ConvPass::forward)};
+    run_segnet(p, pointers, ConvAlgorithm::implicit_gemm).run();
+    expected = result.clone();
   }
 };
 
@@ -137,18 +144,17 @@ ConvRow measure(const ConvLayer& layer, const ConvProblem& problem, int threads,
   row.peak = fma_peak() * 1e-9;
   row.roof = std::min(row.peak, flop / bytes * copy_bandwidth(static_cast<std::size_t>(bytes) / 2) * 1e-9);
 
-  const ConvArrays where = arrays.of(problem.kernel());
-  run_segnet(problem, where, ConvAlgorithm::im2col_gemm).run();
-  const auto expected = arrays.result.clone();
   std::vector<std::string> names;
   std::vector<std::function<void()>> runs;
+  std::vector<double> first;  // seconds of the first call
   const auto enter = [&](const std::string& name, const ConvRunner& runner) {
     arrays.result.fill(0);
-    runner.run();
+    first.push_back(seconds_of(runner.run));
     runner.fetch();
-    if (const double difference = largest_difference(arrays.result, expected); !(difference < 1e-4)) {
+    if (const double difference = largest_difference(arrays.result, arrays.expected); !(difference < 1e-4)) {
       std::fprintf(stderr, "%s, %s: %s is %.1e off and left out\n", layer.name.c_str(), to_string(problem.pass), name.c_str(), difference);
       all_right = false;
+      first.pop_back();
       return;
     }
     names.push_back(name);
@@ -159,16 +165,16 @@ ConvRow measure(const ConvLayer& layer, const ConvProblem& problem, int threads,
     if (algorithm == chosen(problem)) continue;  // `automatic` is this one
     if (algorithm == ConvAlgorithm::reference && !options.reference) continue;
     try {
-      enter(to_string(algorithm), run_segnet(problem, where, algorithm));
+      enter(to_string(algorithm), run_segnet(problem, arrays.pointers, algorithm));
     } catch (const Error&) {
       if (algorithm == ConvAlgorithm::automatic) throw;  // the others need not take every shape
     }
   }
   const std::size_t own = runs.size();
   for (const ConvContender& peer : conv_peers())
-    if (const ConvRunner runner = peer.make(problem, where); runner.run) enter(peer.name, runner);
+    if (const ConvRunner runner = peer.make(problem, arrays.pointers); runner.run) enter(peer.name, runner);
 
-  const std::vector<double> seconds = medians_in_turns(runs, options.turns);
+  const std::vector<double> seconds = medians_in_turns(runs, first, options.turns);
   for (std::size_t i = 0; i < runs.size(); ++i) (i < own ? row.own : row.peers).emplace_back(names[i], flop / seconds[i] * 1e-9);
   if (const double speed = automatic(row); speed > 0) row.own.insert(row.own.begin() + 1, {row.chosen, speed});
   return row;
@@ -198,20 +204,23 @@ void run(const Options& options) {
   std::vector<ConvRow> rows;
   for (const ConvLayer& layer : options.layers) {
     std::optional<Arrays> arrays;  // made for the first row that is asked for
-    for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight})
+    for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight}) {
+      const ConvProblem problem{layer.g, layer.transposed, pass};
+      bool begun = false;
       for (const int threads : options.threads) {
         const std::string name = concat(layer.name, "/", to_string(pass), "/", threads);
         if (!std::all_of(options.filters.begin(), options.filters.end(), [&](const auto& f) { return name.find(f) != name.npos; }))
           continue;
-        const ConvProblem problem{layer.g, layer.transposed, pass};
         if (options.list) {
           std::printf("%-60s %s\n", name.c_str(), to_string(chosen(problem)));
           continue;
         }
         if (!arrays) arrays.emplace(layer.g);
+        if (!std::exchange(begun, true)) arrays->begin(problem);
         rows.push_back(measure(layer, problem, threads, *arrays, options));
         print_row(rows.back());
       }
+    }
   }
   if (options.list) return;
   if (rows.empty()) throw Error("no row is named like that (see --list)");

@@ -12,31 +12,36 @@ struct Turns {
   double sample_seconds = 0.01;  ///< a turn is as many calls as that takes
 };
 
-/// Median seconds of a call of each contender; each has been called before. What takes ten times as long as the fastest is measured
-/// once: it is out of the race, and would take all the time.
-inline std::vector<double> medians_in_turns(const std::vector<std::function<void()>>& contenders, const Turns& turns = {}) {
-  using clock = std::chrono::steady_clock;
-  const auto seconds = [](const std::function<void()>& call, int calls) {
-    const auto start = clock::now();
-    for (int i = 0; i < calls; ++i) call();
-    return std::chrono::duration<double>(clock::now() - start).count() / calls;
-  };
+/// Seconds of a call, the mean of several.
+inline double seconds_of(const std::function<void()>& call, int calls = 1) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < calls; ++i) call();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / calls;
+}
+
+/// Median seconds of a call of each contender, whose first call took `first` seconds. Who takes ten times as long as the fastest is
+/// timed once: it is out of the race, and would take all the time.
+inline std::vector<double> medians_in_turns(const std::vector<std::function<void()>>& contenders, const std::vector<double>& first,
+                                            const Turns& turns = {}) {
   const std::size_t n = contenders.size();
-  std::vector<double> once;
-  for (const auto& call : contenders) once.push_back(seconds(call, 1));
-  const double fastest = n ? *std::min_element(once.begin(), once.end()) : 0;
+  if (n == 0) return {};
+  const auto is_out = [](double seconds, double fastest) { return seconds > std::max(0.1, 10 * fastest); };  // 0.1: not by one hiccup
+  const auto fastest = [](const std::vector<double>& all) { return *std::min_element(all.begin(), all.end()); };
+  std::vector<double> once = first;  // the better of two calls
+  for (std::size_t k = 0; k < n; ++k)
+    if (!is_out(first[k], fastest(first))) once[k] = std::min(first[k], seconds_of(contenders[k]));
 
   std::vector<std::vector<double>> times(n);
-  const auto start = clock::now();
+  const auto start = std::chrono::steady_clock::now();
   for (int round = 0; round < turns.most; ++round) {
-    if (round >= turns.least && std::chrono::duration<double>(clock::now() - start).count() > turns.seconds) break;
+    if (round >= turns.least && std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > turns.seconds) break;
     for (std::size_t turn = 0; turn < n; ++turn) {
       const std::size_t k = (turn + static_cast<std::size_t>(round)) % n;  // nobody always follows the same one
-      if (once[k] > 10 * fastest && once[k] > turns.sample_seconds) {
+      if (is_out(once[k], fastest(once))) {
         if (round == 0) times[k].push_back(once[k]);
         continue;
       }
-      times[k].push_back(seconds(contenders[k], std::clamp(static_cast<int>(turns.sample_seconds / std::max(once[k], 1e-7)), 1, 10000)));
+      times[k].push_back(seconds_of(contenders[k], std::clamp(static_cast<int>(turns.sample_seconds / std::max(once[k], 1e-7)), 1, 10000)));
     }
   }
   std::vector<double> medians;
