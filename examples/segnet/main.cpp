@@ -4,6 +4,7 @@
 // (resumable).
 #include <CLI/CLI.hpp>
 
+#include "arith.hpp"
 #include "commands.hpp"
 #include "segnet/core/build_info.hpp"
 
@@ -160,6 +161,8 @@ int main(int argc, char** argv) {
   check->add_option("--split", check_split, "")->capture_default_str();
   add_data_options(check, check_config);
   check->callback([&] { exit_code = run_check_data(check_config, check_split); });
+
+  add_arith(app, exit_code);
 
   try {
     app.parse(argc, argv);
