@@ -68,16 +68,14 @@ std::vector<nn::NamedTensor<T, D>> fill_weights(Case<T, D>& c, const M& module) 
   return parameters;
 }
 
-/// What gradients in float may be off, relative to the largest of them (or to their norm). See `run_network`.
-inline constexpr double gradient_in_float = 2e-3;
-
 /// Runs a case of a network: `forward(x)` maps the image [N, H, W, C] to its outputs, in the order of the case.
 ///
 /// Outputs in the file are PyTorch's float results, which are up to `max_abs_err_f32` away from its double ones: so close must
 /// double come here, and float within 8 times of it, since its sums are in another order. Gradients in the file are from double;
-/// in float, activations that are nearly 0 end on the other side of a ReLU and move gradients by more than rounding does.
+/// in float, activations that are nearly 0 end on the other side of a ReLU and move gradients by more than rounding does:
+/// `gradient_in_float` is what they may be off, relative to the largest of them (or to their norm).
 template <class T, class D, class M, class Forward>
-void run_network(Case<T, D>& c, M& module, const Forward& forward) {
+void run_network(Case<T, D>& c, M& module, const Forward& forward, double gradient_in_float = 2e-3) {
   constexpr bool exact = std::is_same_v<T, double>;
   const auto parameters = fill_weights(c, module);
   nn::train(module, c.text("mode") == "train");

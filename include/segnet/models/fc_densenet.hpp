@@ -44,15 +44,15 @@ struct DenseLayer {
 
   Tensor<T, D> operator()(const FeatureStack<T, D>& x) const {
     if (nn::shapes_only()) return conv(Tensor<T, D>(x.shape()));
-    const Tensor<T, D> y = dense_layer<T, D>(x,
-                                             {.weight = bn.weight,
-                                              .bias = bn.bias,
-                                              .running_mean = bn.running_mean,
-                                              .running_var = bn.running_var,
-                                              .training = bn.training || !bn.options.track_running_stats,
-                                              .momentum = bn.options.momentum,
-                                              .eps = bn.options.eps},
-                                             cast<T>(conv.weight), cast<T>(conv.bias), conv.options);
+    const Tensor<T, D> y = dense_layer(x,
+                                       {.weight = bn.weight,
+                                        .bias = bn.bias,
+                                        .running_mean = bn.running_mean,
+                                        .running_var = bn.running_var,
+                                        .training = bn.training || !bn.options.track_running_stats,
+                                        .momentum = bn.options.momentum,
+                                        .eps = bn.options.eps},
+                                       cast<T>(conv.weight), cast<T>(conv.bias), conv.options);
     return drop(nn::detail::observed(&conv, "Conv2d", x.parts()[0], y, y.numel() * (conv.weight.numel() / conv.weight.dim(0))));
   }
   SEGNET_FIELDS(bn, conv, drop)

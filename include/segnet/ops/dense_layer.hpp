@@ -61,7 +61,7 @@ class FeatureStack {
 /// Arguments of the batch norm in `dense_layer`, as `batch_norm` takes them.
 template <class T, class D = Cpu>
 struct NormArguments {
-  Tensor<Master<T>, D> weight, bias, running_mean, running_var;
+  Tensor<Master<T>, D> weight = {}, bias = {}, running_mean = {}, running_var = {};
   bool training = true;
   double momentum = 0.1, eps = 1e-5;
 };
@@ -75,8 +75,9 @@ struct NormArguments {
 /// Gradients to the maps, the norm's weight and bias, w, b. Same bits for any number of threads.
 /// On the GPU the maps are joined before they are normalised.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> dense_layer(const FeatureStack<T, D>& x, const NormArguments<T, D>& norm, const Tensor<T, D>& w,
-                                       const Tensor<T, D>& b = {}, const Conv2dOptions& options = {}) {
+[[nodiscard]] Tensor<T, D> dense_layer(const FeatureStack<T, D>& x, const std::type_identity_t<NormArguments<T, D>>& norm,
+                                       const Tensor<T, D>& w, const std::type_identity_t<Tensor<T, D>>& b = {},
+                                       const Conv2dOptions& options = {}) {
   using M = Master<T>;
   const Shape shape = x.shape();
   const index_t C = x.channels();
