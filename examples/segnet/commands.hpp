@@ -22,7 +22,15 @@ struct PredictConfig {
   bool probabilities = false, flip = false;
 };
 
+struct ConvertConfig {
+  std::string input, output;
+  ModelConfig model{.name = ""};
+};
+
 int run_train(TrainConfig config, bool resume);
+int run_print_config(const TrainConfig& config);
+int run_recipes();
+int run_convert(const ConvertConfig& config);
 int run_eval(const EvalConfig& config);
 int run_predict(const PredictConfig& config);
 int run_summary(ModelConfig model, const std::string& checkpoint, const std::vector<std::int64_t>& input);

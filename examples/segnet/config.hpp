@@ -19,10 +19,10 @@ struct ModelConfig {
 
 struct DataConfig {
   std::string kind = "scenes";  ///< scenes, camvid, voc, folder
-  std::string root;             ///< of camvid and voc
-  std::string images, masks, val_images, val_masks;
-  std::int64_t classes = 0;  ///< of folder pairs; the others know
-  std::string class_names;   ///< or a file that names them
+  std::string root = {};        ///< of camvid and voc
+  std::string images = {}, masks = {}, val_images = {}, val_masks = {};
+  std::int64_t classes = 0;      ///< of folder pairs; the others know
+  std::string class_names = {};  ///< or a file that names them
   std::int32_t ignore_index = 255;
   std::int64_t scene_size = 96, scene_train = 6000, scene_val = 300;
   double scene_side_min = 0.36, scene_side_max = 0.56;  ///< of a garment's picture, in parts of the scene's
@@ -35,12 +35,15 @@ struct DeviceConfig {
 };
 
 struct TrainConfig {
-  ModelConfig model;
-  DataConfig data;
-  DeviceConfig compute;
+  ModelConfig model = {};
+  DataConfig data = {};
+  DeviceConfig compute = {};
   std::string output = "out/train";
-  std::string init;  ///< weights to start from
+  std::string recipe = {};                          ///< the preset that the settings began with
+  std::string init = {};                            ///< weights to start from
+  std::vector<std::string> freeze = {}, head = {};  ///< prefixes of names: of what is not trained, of what learns `lr_head` times as fast
   int epochs = 10;
+  std::int64_t steps = 0;  ///< of the whole training, instead of epochs; 0: epochs count
   std::int64_t batch = 8;
   std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
   double scale_min = 1, scale_max = 1;  ///< random scale before the crop
@@ -48,10 +51,14 @@ struct TrainConfig {
   double jitter = 0;  ///< strength of the colour jitter, 0 to 1
   std::string optimizer = "adamw";
   double lr = 1e-3, weight_decay = 1e-4, momentum = 0.9;
+  double lr_head = 1, lr_bias = 1;  ///< times `lr`: for what was not loaded from `init` (or is named by `head`), for biases
+  double alpha = 0.99, eps = 1e-8;  ///< of rmsprop
   std::string schedule = "poly";
   double power = 0.9;
-  std::int64_t warmup = 0;  ///< steps
-  double clip = 0;          ///< global 2-norm of the gradients; 0: no clipping
+  double gamma = 0.1;          ///< step schedule: times this
+  std::int64_t step_size = 0;  ///< every so many steps; 0: every epoch
+  std::int64_t warmup = 0;     ///< steps
+  double clip = 0;             ///< global 2-norm of the gradients; 0: no clipping
   double label_smoothing = 0;
   std::string class_weights = "none";  ///< none, median-frequency
   double ema = 0;                      ///< decay of the moving average of the weights; 0: none
@@ -68,9 +75,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, 
                                                 ignore_index, scene_size, scene_train, scene_val, scene_side_min, scene_side_max,
                                                 scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, init, epochs, batch, crop_h, crop_w, scale_min,
-                                                scale_max, flip, jitter, optimizer, lr, weight_decay, momentum, schedule, power, warmup,
-                                                clip, label_smoothing, class_weights, ema, seed, workers, cache, eval_every,
-                                                checkpoint_every, max_minutes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, epochs, steps, batch,
+                                                crop_h, crop_w, scale_min, scale_max, flip, jitter, optimizer, lr, weight_decay, momentum,
+                                                lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size, warmup, clip,
+                                                label_smoothing, class_weights, ema, seed, workers, cache, eval_every, checkpoint_every,
+                                                max_minutes)
 
 }  // namespace segnet::program

@@ -2,6 +2,7 @@
 #include "checkpoint.hpp"
 #include "commands.hpp"
 #include "datasets.hpp"
+#include "recipes.hpp"
 #include "segnet/data/check.hpp"
 #include "segnet/nn/shapes_only.hpp"
 
@@ -81,6 +82,23 @@ int run_models(bool markdown) {
                 static_cast<double>(s.multiply_adds) * 1e-9, image_size(p.input).c_str(), nn::grouped(p.classes).c_str());
     if (!p.result.empty()) std::printf("%20s published: %s\n", "", p.result.c_str());
   }
+  return 0;
+}
+
+int run_print_config(const TrainConfig& config) {
+  std::printf("%s\n", nlohmann::json(config).dump(2).c_str());
+  return 0;
+}
+
+int run_recipes() {
+  for (const Recipe& r : recipes()) {
+    const TrainConfig& c = r.config;
+    const std::string length = c.steps > 0 ? concat(c.steps, " steps") : concat(c.epochs, " epochs");
+    std::printf("%-18s %s\n%18s %s, lr %g, %s, %s, batch %lld\n", r.name.c_str(), r.source.c_str(), "", c.optimizer.c_str(), c.lr,
+                c.schedule.c_str(), length.c_str(), static_cast<long long>(c.batch));
+    if (!r.note.empty()) std::printf("%18s %s\n", "", r.note.c_str());
+  }
+  std::printf("All settings of one: segnet train --recipe NAME --print-config\n");
   return 0;
 }
 

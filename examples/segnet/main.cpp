@@ -6,6 +6,7 @@
 
 #include "arith.hpp"
 #include "commands.hpp"
+#include "recipes.hpp"
 #include "segnet/core/build_info.hpp"
 
 using namespace segnet::program;
@@ -49,11 +50,26 @@ void add_device_options(CLI::App* app, DeviceConfig& c) {
       ->capture_default_str();
 }
 
+/// "10x" or "10"
+void add_factor_option(CLI::App* app, const std::string& name, double& factor, const std::string& description) {
+  app->add_option_function<std::string>(
+      name,
+      [&factor, name](std::string text) {
+        if (text.ends_with('x')) text.pop_back();
+        if (!CLI::detail::lexical_cast(text, factor) || !(factor > 0)) throw CLI::ValidationError(name, "expected a factor such as 10x");
+      },
+      description);
+}
+
 void add_train_options(CLI::App* app, TrainConfig& c) {
+  app->add_option_function<std::string>(  // the first option, so that the others override it wherever it stands
+      "--recipe", [&c](const std::string& name) { c = recipe_config(name); },
+      "published settings to begin with, which other options override: see `segnet recipes`");
   add_model_options(app, c.model);
   add_data_options(app, c.data);
   add_device_options(app, c.compute);
   app->add_option("--epochs", c.epochs, "passes over the training set")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--steps", c.steps, "steps of the whole training, instead of --epochs")->check(CLI::NonNegativeNumber);
   app->add_option("--batch", c.batch, "images per step")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option_function<std::vector<std::int64_t>>(
          "--crop",
@@ -72,10 +88,17 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   app->add_option("--lr", c.lr, "learning rate")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--weight-decay", c.weight_decay, "")->capture_default_str();
   app->add_option("--momentum", c.momentum, "of sgd and rmsprop")->capture_default_str();
+  add_factor_option(app, "--lr-head", c.lr_head,
+                    "10x: the learning rate, times 10, for what was not loaded by --init (or is named by --head)");
+  add_factor_option(app, "--lr-bias", c.lr_bias, "2x: the same for biases");
+  app->add_option("--alpha", c.alpha, "of rmsprop: how much of the mean square stays")->capture_default_str();
+  app->add_option("--eps", c.eps, "of rmsprop, beside the root")->capture_default_str();
   app->add_option("--schedule", c.schedule, "of the learning rate, per step")
-      ->check(CLI::IsMember({"constant", "poly", "cosine"}))
+      ->check(CLI::IsMember({"constant", "poly", "cosine", "step"}))
       ->capture_default_str();
   app->add_option("--power", c.power, "of the poly schedule")->capture_default_str();
+  app->add_option("--gamma", c.gamma, "of the step schedule: times this")->capture_default_str();
+  app->add_option("--step-size", c.step_size, "every so many steps; 0: every epoch")->capture_default_str()->check(CLI::NonNegativeNumber);
   app->add_option("--warmup", c.warmup, "steps of linear warm-up")->capture_default_str();
   app->add_option("--clip", c.clip, "largest global norm of the gradients; 0: no clipping")->capture_default_str();
   app->add_option("--label-smoothing", c.label_smoothing, "")->capture_default_str()->check(CLI::Range(0.0, 1.0));
@@ -84,7 +107,13 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
       ->capture_default_str();
   app->add_option("--ema", c.ema, "decay of the moving average of the weights, which is then what is evaluated; 0: none")
       ->capture_default_str();
-  app->add_option("--init", c.init, "start from the weights of this checkpoint (the last layer may differ)");
+  app->add_option("--init", c.init, "start from the weights of this checkpoint, .safetensors or .pth file, as far as they fit");
+  app->add_option("--freeze", c.freeze, "a part of the network that is not trained, by the beginning of its names; may be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->expected(1);
+  app->add_option("--head", c.head, "a part that --lr-head is for; may be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->expected(1);
   app->add_option("--seed", c.seed, "of weights, scenes, order and augmentation")->capture_default_str();
   app->add_option("--workers", c.workers, "threads that prepare batches; -1: one, or for the GPU one a core")->capture_default_str();
   app->add_option("--cache", c.cache, "GiB of decoded images to keep in memory")->capture_default_str()->check(CLI::NonNegativeNumber);
@@ -103,12 +132,16 @@ int main(int argc, char** argv) {
   int exit_code = 0;
 
   TrainConfig train_config;
-  bool resume = false;
+  bool resume = false, print_config = false;
   CLI::App* train = app.add_subcommand("train", "train a network; writes checkpoints, a CSV log and report.html");
   train->add_option("-o,--output", train_config.output, "folder of the run")->capture_default_str();
   train->add_flag("--resume", resume, "go on where the run in --output stopped, to the bit; its own settings are used");
   add_train_options(train, train_config);
-  train->callback([&] { exit_code = run_train(train_config, resume); });
+  train->add_flag("--print-config", print_config, "show all settings as JSON and do nothing");
+  train->callback([&] { exit_code = print_config ? run_print_config(train_config) : run_train(train_config, resume); });
+
+  CLI::App* recipes = app.add_subcommand("recipes", "the published settings that `segnet train --recipe` knows");
+  recipes->callback([&] { exit_code = run_recipes(); });
 
   EvalConfig eval_config;
   CLI::App* eval = app.add_subcommand("eval", "score a checkpoint on a data set");
@@ -149,6 +182,17 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   summary->add_option("--checkpoint", summary_checkpoint, "the network of a checkpoint instead");
   summary->callback([&] { exit_code = run_summary(summary_model, summary_checkpoint, summary_input); });
+
+  ConvertConfig convert_config;
+  convert_config.model.classes = 21;
+  CLI::App* convert = app.add_subcommand("convert", "what is in a file of weights (safetensors, .pth), and the same in another format");
+  convert->add_option("input", convert_config.input, "weights; the format is seen from what they hold")->required();
+  convert->add_option("output", convert_config.output,
+                      "file to write: .pth, .pt, else safetensors; left out: names, types and shapes are shown");
+  add_model_options(convert, convert_config.model);
+  convert->add_option("--classes", convert_config.model.classes, "of --model")->capture_default_str();
+  convert->get_option("--model")->description("load strictly into this network, and write what is there then");
+  convert->callback([&] { exit_code = run_convert(convert_config); });
 
   CLI::App* models = app.add_subcommand("models", "the networks there are");
   bool models_markdown = false;

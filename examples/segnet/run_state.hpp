@@ -27,15 +27,16 @@ struct RunState {
   double seconds = 0;                                ///< of all sessions of this run
   std::uint64_t random_seed = 0, random_offset = 0;  ///< of default_generator()
   std::vector<EpochRecord> epochs;
-  std::vector<double> losses;  ///< mean training loss of each `losses_every` steps
-  double loss_window = 0;      ///< sum of the window that is not full yet
+  std::vector<double> losses;     ///< mean training loss of each `losses_every` steps
+  double loss_window = 0;         ///< sum of the window that is not full yet
+  std::vector<std::string> head;  ///< parameters that learn TrainConfig::lr_head times as fast
   static constexpr std::int64_t losses_every = 10;
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EpochRecord, epoch, step, lr, train_loss, val_loss, val_miou, val_pixel_accuracy, images_per_second,
                                    minutes)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RunState, epoch, batch, step, loss_sum, best_miou, best_epoch, seconds, random_seed, random_offset,
-                                   epochs, losses, loss_window)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(RunState, epoch, batch, step, loss_sum, best_miou, best_epoch, seconds, random_seed,
+                                                random_offset, epochs, losses, loss_window, head)
 
 /// What a checkpoint says about itself; its tensors are named model.*, ema.*, optimizer.*.
 struct CheckpointHeader {

@@ -1,6 +1,7 @@
 // segnet train: the loop, its checkpoints, its log, its report.
 #include <csignal>
 #include <filesystem>
+#include <map>
 
 #include "checkpoint.hpp"
 #include "commands.hpp"
@@ -45,29 +46,44 @@ optim::OptimizerState<float, D> get_state(const SafetensorsFile& file, const std
   return state;
 }
 
-/// Weight decay is for weights: biases and the parameters of norms (one-dimensional) go without.
+/// The parameters that are trained, in groups. Weight decay is for weights: biases and the parameters of norms (one-dimensional) go
+/// without.
 template <class D>
-std::unique_ptr<optim::Optimizer<float, D>> make_optimizer(const TrainConfig& c, const std::vector<nn::NamedTensor<float, D>>& state) {
-  std::vector<nn::NamedTensor<float, D>> decayed, plain;
-  for (const auto& entry : state)
-    if (entry.trainable) (entry.tensor.rank() > 1 ? decayed : plain).push_back(entry);
+std::unique_ptr<optim::Optimizer<float, D>> make_optimizer(const TrainConfig& c, const std::vector<nn::NamedTensor<float, D>>& state,
+                                                           const std::vector<std::string>& head) {
+  std::map<std::pair<bool, double>, std::vector<nn::NamedTensor<float, D>>> groups;  // by {one-dimensional, factor of the learning rate}
+  for (const auto& entry : state) {
+    if (!entry.trainable || !entry.tensor.tracked()) continue;
+    const bool plain = entry.tensor.rank() <= 1;
+    double scale = plain && entry.name.ends_with("bias") ? c.lr_bias : 1;
+    if (std::find(head.begin(), head.end(), entry.name) != head.end()) scale *= c.lr_head;
+    groups[{plain, scale}].push_back(entry);
+  }
+  if (groups.empty()) throw ValueError("train", "--freeze", "something left to train", "everything frozen");
   const auto build = [&](auto optimizer, auto options) -> std::unique_ptr<optim::Optimizer<float, D>> {
     options.lr = c.lr;
-    options.weight_decay = c.weight_decay;
-    optimizer.add_group(decayed, options);
-    options.weight_decay = 0;
-    optimizer.add_group(plain, options);
+    for (const auto& [kind, parameters] : groups) {
+      options.weight_decay = kind.first ? 0 : c.weight_decay;
+      optimizer.add_group(parameters, options).lr_scale = kind.second;
+    }
     return std::make_unique<decltype(optimizer)>(std::move(optimizer));
   };
   if (c.optimizer == "sgd") return build(optim::Sgd<float, D>(), optim::SgdOptions{.momentum = c.momentum});
   if (c.optimizer == "adam") return build(optim::Adam<float, D>(), optim::AdamOptions{});
-  if (c.optimizer == "rmsprop") return build(optim::Rmsprop<float, D>(), optim::RmspropOptions{.momentum = c.momentum});
+  if (c.optimizer == "rmsprop")
+    return build(optim::Rmsprop<float, D>(), optim::RmspropOptions{.alpha = c.alpha, .eps = c.eps, .momentum = c.momentum});
   return build(optim::AdamW<float, D>(), optim::AdamWOptions{});
 }
 
-optim::Schedule make_schedule(const TrainConfig& c, std::int64_t total_steps) {
+optim::Schedule make_schedule(const TrainConfig& c, std::int64_t total_steps, std::int64_t steps_per_epoch) {
+  if (c.warmup > 0 && c.schedule == "step") throw ValueError("train", "--warmup", "another --schedule than step", concat(c.warmup));
   const std::string name = c.warmup > 0 && c.schedule != "constant" ? "warmup_" + c.schedule : c.warmup > 0 ? "linear_warmup" : c.schedule;
-  return optim::make_schedule(name, {.base = c.lr, .total = total_steps, .power = c.power, .warmup = c.warmup});
+  return optim::make_schedule(name, {.base = c.lr,
+                                     .total = total_steps,
+                                     .power = c.power,
+                                     .step_size = c.step_size > 0 ? c.step_size : steps_per_epoch,
+                                     .gamma = c.gamma,
+                                     .warmup = c.warmup});
 }
 
 data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& network, const data::Dataset& train) {
@@ -99,12 +115,22 @@ struct Training {
   std::unique_ptr<optim::Optimizer<float, D>> optimizer;
   std::optional<optim::Ema<float, D>> ema;
 
-  Training(const TrainConfig& config, const data::DatasetInfo& info) : header{config, {}, info.classes, info.palette} {
+  Training(const TrainConfig& config, const data::DatasetInfo& info, const RunState* resumed)
+      : header{config, resumed ? *resumed : RunState{}, info.classes, info.palette} {
     default_generator() = {config.seed};
     network = build_network<T, D>(config.model);
-    if (!config.init.empty()) load_initial(config.init);
-    optimizer = make_optimizer<D>(config, network.state_dict());
+    for (const auto& prefix : config.freeze)
+      for (const auto& entry : inside("--freeze", prefix))
+        if (entry.trainable) entry.tensor.requires_grad(false);
+    if (!resumed) begin(config);
+    optimizer = make_optimizer<D>(config, network.state_dict(), header.state.head);
     if (config.ema > 0) ema.emplace(network.state_dict(), optim::EmaOptions{.decay = config.ema});
+  }
+
+  /// Everything trains but what is frozen, whose batch norms keep their statistics.
+  void train_mode() {
+    network.train();
+    for (const auto& prefix : header.config.freeze) network.train(false, prefix);
   }
 
   /// Everything that a resume needs.
@@ -117,20 +143,48 @@ struct Training {
     if (ema) put_state(tensors, "ema.", ema->state());
     write_checkpoint(path, header, std::move(tensors));
   }
-  void restore(const SafetensorsFile& file, const RunState& state) {
+  void restore(const SafetensorsFile& file) {
     load_weights(file, network.state_dict(), {.prefix = "model."});
     optimizer->load_state(get_state<D>(file, "optimizer."));
     if (ema) ema->load_state(get_state<D>(file, "ema."));
-    header.state = state;
-    default_generator() = {state.random_seed, state.random_offset};
+    default_generator() = {header.state.random_seed, header.state.random_offset};
   }
 
  private:
-  void load_initial(const std::string& path) {
-    const WeightsFile file(path);
-    const LoadReport report = load_weights(file, network.state_dict(), matching_prefixes(file, network.state_dict()));
-    if (report.loaded.empty()) throw IoError(path, concat("no tensor fits this network: ", to_string(report)));
-    std::printf("%s: %s\n", path.c_str(), to_string(report, 20).c_str());
+  /// The tensors of a part of the network. @throws ValueError: there is no part of that name
+  std::vector<nn::NamedTensor<float, D>> inside(const char* option, const std::string& prefix) const {
+    std::vector<nn::NamedTensor<float, D>> found;
+    std::string parts;
+    for (const auto& entry : network.state_dict()) {
+      if (nn::is_inside(entry.name, prefix)) found.push_back(entry);
+      const std::string part = entry.name.substr(0, entry.name.find('.'));
+      if (!parts.ends_with(part)) parts += (parts.empty() ? "" : ", ") + part;
+    }
+    if (found.empty()) throw ValueError("train", option, concat("a part of the network: ", parts, " or inside them"), prefix);
+    return found;
+  }
+
+  /// Weights to start from, and which parameters are the head: those named by --head, else those that are new.
+  void begin(const TrainConfig& config) {
+    std::vector<std::string>& head = header.state.head;
+    for (const auto& prefix : config.head)
+      for (const auto& entry : inside("--head", prefix)) head.push_back(entry.name);
+    if (!config.init.empty()) {
+      const auto state = network.state_dict();
+      const WeightsFile file(config.init);
+      const LoadReport report = load_weights(file, state, matching_prefixes(file, state));
+      if (report.loaded.empty()) throw IoError(config.init, concat("no tensor fits this network: ", to_string(report)));
+      std::printf("%s: %s\n", config.init.c_str(), to_string(report, 20).c_str());
+      if (config.head.empty())
+        for (const auto& entry : state)
+          if (std::find(report.loaded.begin(), report.loaded.end(), entry.name) == report.loaded.end()) head.push_back(entry.name);
+    }
+    if (config.lr_head == 1) head.clear();
+    else if (head.empty())
+      throw ValueError("train", "--lr-head",
+                       config.init.empty() ? "--init WEIGHTS, beside which the rest is the head, or --head PREFIX"
+                                           : "--head PREFIX, since all parameters were loaded",
+                       concat("neither, with --lr-head ", config.lr_head));
   }
 };
 
@@ -172,8 +226,8 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   Tensor<float, D> class_weight;
   if (config.class_weights == "median-frequency") class_weight = class_weights(config.data, train_data).to<D>();
 
-  Training<T, D> training(config, train_data.info());
-  if (checkpoint) training.restore(*checkpoint, resumed);
+  Training<T, D> training(config, train_data.info(), checkpoint ? &resumed : nullptr);
+  if (checkpoint) training.restore(*checkpoint);
   RunState& state = training.header.state;
 
   data::Loader loader(train_data, augmentation,
@@ -182,12 +236,13 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   const std::int64_t batches = loader.batches();
   if (batches == 0)
     throw ValueError("train", "--batch", concat("at most the ", train_data.size(), " training images"), concat(config.batch));
-  const std::int64_t total_steps = batches * config.epochs;
-  const optim::Schedule schedule = make_schedule(config, total_steps);
+  const std::int64_t total_steps = config.steps > 0 ? config.steps : batches * config.epochs;
+  const int epochs = static_cast<int>((total_steps + batches - 1) / batches);
+  const optim::Schedule schedule = make_schedule(config, total_steps, batches);
   std::printf("%s  %s parameters  %s: %lld training images, %lld held out, %zu classes\n", config.model.name.c_str(),
               nn::grouped(count_parameters(training.network)).c_str(), config.data.kind.c_str(), static_cast<long long>(train_data.size()),
               static_cast<long long>(val_data.size()), train_data.info().classes.size());
-  std::printf("%d epochs of %lld steps, batch %lld, %s%s\n", config.epochs, static_cast<long long>(batches),
+  std::printf("%lld steps, %lld an epoch, batch %lld, %s%s\n", static_cast<long long>(total_steps), static_cast<long long>(batches),
               static_cast<long long>(config.batch), computes_on<D>(config).c_str(),
               checkpoint ? concat(", resumed after step ", state.step).c_str() : "");
 
@@ -229,12 +284,12 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   };
 
   bool out_of_time = false;
-  while (state.epoch < config.epochs && !out_of_time) {
-    training.network.train();
+  while (state.epoch < epochs && !out_of_time) {
+    training.train_mode();
     feeder.start(state.epoch, state.batch);
     const double epoch_start = progress.seconds();
     const std::int64_t first_batch = state.batch;
-    while (state.batch < batches) {
+    while (state.batch < batches && state.step < total_steps) {
       const data::DeviceBatch<D> batch = *feeder.next();
       const double lr = schedule.lr(state.step);
       training.optimizer->set_lr(lr);
@@ -255,7 +310,7 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
       const double rate = static_cast<double>((state.batch - first_batch) * config.batch) / (progress.seconds() - epoch_start);
       const double left = static_cast<double>((total_steps - state.step) * config.batch) / rate;
       char text[128];
-      std::snprintf(text, sizeof text, "epoch %d/%d  loss %.4f  %.1f images/s  %s left", state.epoch + 1, config.epochs,
+      std::snprintf(text, sizeof text, "epoch %d/%d  loss %.4f  %.1f images/s  %s left", state.epoch + 1, epochs,
                     state.loss_sum / static_cast<double>(std::max<std::int64_t>(1, state.batch - static_cast<std::int64_t>(unread.size()))),
                     rate, clock_text(left).c_str());
       progress.update(state.batch, batches, text);
@@ -267,7 +322,7 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
                     config.output.c_str());
         return 130;
       }
-      if (config.checkpoint_every > 0 && state.step % config.checkpoint_every == 0 && state.batch < batches) {
+      if (config.checkpoint_every > 0 && state.step % config.checkpoint_every == 0 && state.batch < batches && state.step < total_steps) {
         if (!read_losses()) return 1;
         save_last();
       }
@@ -278,14 +333,14 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
     record.epoch = ++state.epoch;
     record.step = state.step;
     record.lr = schedule.lr(state.step - 1);
-    record.train_loss = state.loss_sum / static_cast<double>(batches);
-    record.images_per_second = static_cast<double>((batches - first_batch) * config.batch) / (progress.seconds() - epoch_start);
+    record.train_loss = state.loss_sum / static_cast<double>(state.batch);
+    record.images_per_second = static_cast<double>((state.batch - first_batch) * config.batch) / (progress.seconds() - epoch_start);
     state.batch = 0;
     state.loss_sum = 0;
     out_of_time = config.max_minutes > 0 && seconds() > 60 * config.max_minutes;
 
     bool best = false;
-    if (state.epoch % config.eval_every == 0 || state.epoch == config.epochs || out_of_time) {
+    if (state.epoch % config.eval_every == 0 || state.epoch == epochs || out_of_time) {
       if (training.ema) training.ema->swap();
       const Evaluation scores = evaluate(training.network, info, val_data, {.batch = config.batch});
       record.val_loss = scores.loss;

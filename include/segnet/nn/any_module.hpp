@@ -18,8 +18,8 @@ class AnyModule {
   explicit operator bool() const { return held_ != nullptr; }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const { return held_->forward(x); }
   [[nodiscard]] std::vector<NamedTensor<Master<T>, D>> state_dict() const { return held_->state_dict(); }
-  void train(bool training = true) { held_->train(training); }
-  void eval() { held_->train(false); }
+  void train(bool training = true, std::string_view part = {}) { held_->train(training, part); }
+  void eval() { held_->train(false, {}); }
   [[nodiscard]] Summary summarize(const Shape& input) { return held_->summarize(input); }
 
  private:
@@ -27,7 +27,7 @@ class AnyModule {
     virtual ~Base() = default;
     virtual Tensor<T, D> forward(const Tensor<T, D>& x) const = 0;
     virtual std::vector<NamedTensor<Master<T>, D>> state_dict() const = 0;
-    virtual void train(bool training) = 0;
+    virtual void train(bool training, std::string_view part) = 0;
     virtual Summary summarize(const Shape& input) = 0;
   };
   template <class M>
@@ -35,7 +35,7 @@ class AnyModule {
     explicit Holder(M m) : module(std::move(m)) {}
     Tensor<T, D> forward(const Tensor<T, D>& x) const override { return module(x); }
     std::vector<NamedTensor<Master<T>, D>> state_dict() const override { return nn::state_dict<Master<T>, D>(module); }
-    void train(bool training) override { nn::train(module, training); }
+    void train(bool training, std::string_view part) override { nn::train(module, training, part); }
     Summary summarize(const Shape& input) override { return nn::summarize<T, D>(module, input); }
     M module;
   };

@@ -159,11 +159,17 @@ template <class M>
   return n;
 }
 
-/// Switches every layer that differs between training and inference (batch norm, dropout).
+/// Whether a name is `prefix` or of something inside it: "backbone" and "backbone.conv1", not "backbone2". Everything is inside "".
+[[nodiscard]] inline bool is_inside(std::string_view name, std::string_view prefix) {
+  return name.starts_with(prefix) && (prefix.empty() || name.size() == prefix.size() || name[prefix.size()] == '.');
+}
+
+/// Switches every layer that differs between training and inference (batch norm, dropout), or those inside the part of that name.
 template <class M>
-void train(M& module, bool training = true) {
-  for_each_module(module, [=](const std::string&, auto& m) {
-    if constexpr (requires { m.training = training; }) m.training = training;
+void train(M& module, bool training = true, std::string_view part = {}) {
+  for_each_module(module, [=](const std::string& name, auto& m) {
+    if constexpr (requires { m.training = training; })
+      if (is_inside(name, part)) m.training = training;
   });
 }
 template <class M>
