@@ -28,6 +28,7 @@
 #include "segnet/models/conv_bn_relu.hpp"
 #include "segnet/models/convolutionalize.hpp"
 #include "segnet/models/deconvnet.hpp"
+#include "segnet/models/deeplab.hpp"
 #include "segnet/models/deeplabv3.hpp"
 #include "segnet/models/deeplabv3_plus.hpp"
 #include "segnet/models/dilated_context.hpp"

@@ -1,11 +1,7 @@
 // Convolution, batch norm, ReLU: what the heads of the networks on ResNet are made of.
 #pragma once
 
-#include <optional>
-
-#include "segnet/nn/conv.hpp"
-#include "segnet/nn/norm.hpp"
-#include "segnet/ops/activation.hpp"
+#include "segnet/nn/conv_norm.hpp"
 
 namespace segnet::models {
 
@@ -43,9 +39,9 @@ struct ConvBnRelu {
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    Tensor<T, D> y = x;
-    if (depthwise) y = depthwise_norm ? depthwise_norm->with_relu((*depthwise)(y)) : (*depthwise)(y);
-    return norm.with_relu(conv(y));
+    if (!depthwise) return nn::conv_norm_act(conv, norm, Activation::relu, x);
+    const auto between = depthwise_norm ? Activation::relu : Activation::none;
+    return nn::conv_norm_act(conv, norm, Activation::relu, nn::conv_norm_act(*depthwise, depthwise_norm, between, x));
   }
 
   template <class Self, class Visit>

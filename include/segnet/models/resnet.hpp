@@ -12,11 +12,8 @@
 #include <array>
 
 #include "segnet/nn/containers.hpp"
-#include "segnet/nn/conv.hpp"
+#include "segnet/nn/conv_norm.hpp"
 #include "segnet/nn/linear.hpp"
-#include "segnet/nn/norm.hpp"
-#include "segnet/ops/activation.hpp"
-#include "segnet/ops/arithmetic.hpp"
 #include "segnet/ops/pooling.hpp"
 #include "segnet/ops/reshape.hpp"
 
@@ -47,9 +44,20 @@ struct ResNetOptions {
   [[nodiscard]] index_t stem_channels() const { return stem == ResNetStem::deep_64_64_128 ? 2 * width : width; }
 };
 
+namespace detail {
+/// He et al., arXiv:1502.01852, eq. 14: the gradients' variance stays.
+template <class Conv>
+void he_normal_fan_out(const Conv& conv) {
+  const auto connections = static_cast<double>(nn::init::fan(conv.weight.shape()).out);
+  nn::init::normal(conv.weight, default_generator(), 0, std::sqrt(2 / connections));
+}
+}  // namespace detail
+
 /// What varies from block to block.
 struct ResidualBlockOptions {
-  index_t in = 64, width = 64, out = 256, stride = 1, dilation = 1;
+  index_t in = 64, width = 64, out = 256, stride = 1;
+  index_t dilation = 1;         ///< of the (first) 3x3 convolution
+  index_t dilation_behind = 1;  ///< of a basic block's second
   bool bottleneck = true;
   ResNetStride stride_in = ResNetStride::conv3x3;
 };
@@ -58,17 +66,27 @@ struct ResidualBlockOptions {
 /// changes. [N, H, W, in] -> [N, ceil(H / stride), ceil(W / stride), out]
 template <class T = float, class D = Cpu>
 struct ResidualBlock {
+  /// A torch.nn.Sequential of the two.
+  struct Downsample {
+    nn::Conv2d<T, D> conv;
+    nn::BatchNorm2d<T, D> norm;
+    template <class Self, class Visit>
+    static void for_each_field(Self& self, Visit&& visit) {
+      visit("0", self.conv);
+      visit("1", self.norm);
+    }
+  };
   nn::Conv2d<T, D> conv1, conv2;
   nn::BatchNorm2d<T, D> bn1, bn2;
   std::optional<nn::Conv2d<T, D>> conv3;
   std::optional<nn::BatchNorm2d<T, D>> bn3;
-  std::optional<nn::Sequential<nn::Conv2d<T, D>, nn::BatchNorm2d<T, D>>> downsample;
+  std::optional<Downsample> downsample;
 
   explicit ResidualBlock(const ResidualBlockOptions& o) : bn1(o.width), bn2(o.width) {
     const auto conv = [](index_t in, index_t out, index_t kernel, index_t stride, index_t dilation) {
       const index_t padding = kernel / 2 * dilation;
       nn::Conv2d<T, D> c(in, out, kernel, {.stride = stride, .padding = padding, .dilation = dilation}, nn::Bias::no);
-      nn::init::normal(c.weight, default_generator(), 0, std::sqrt(2.0 / static_cast<double>(nn::init::fan(c.weight.shape()).out)));
+      detail::he_normal_fan_out(c);
       return c;
     };
     if (o.bottleneck) {
@@ -79,15 +97,17 @@ struct ResidualBlock {
       bn3.emplace(o.out);
     } else {
       conv1 = conv(o.in, o.width, 3, o.stride, o.dilation);
-      conv2 = conv(o.width, o.out, 3, 1, o.dilation);
+      conv2 = conv(o.width, o.out, 3, 1, o.dilation_behind);
     }
-    if (o.in != o.out || o.stride != 1) downsample.emplace(conv(o.in, o.out, 1, o.stride, 1), nn::BatchNorm2d<T, D>(o.out));
+    if (o.in != o.out || o.stride != 1) downsample = Downsample{conv(o.in, o.out, 1, o.stride, 1), nn::BatchNorm2d<T, D>(o.out)};
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    Tensor<T, D> y = bn1.with_relu(conv1(x));
-    y = conv3 ? (*bn3)((*conv3)(bn2.with_relu(conv2(y)))) : bn2(conv2(y));
-    return relu(y + (downsample ? (*downsample)(x) : x));
+    using nn::conv_norm_act;
+    const Tensor<T, D> shortcut = downsample ? conv_norm_act(downsample->conv, downsample->norm, Activation::none, x) : x;
+    const Tensor<T, D> y = conv_norm_act(conv1, bn1, Activation::relu, x);
+    if (!conv3) return conv_norm_act(conv2, bn2, Activation::relu, y, shortcut);
+    return conv_norm_act(*conv3, bn3, Activation::relu, conv_norm_act(conv2, bn2, Activation::relu, y), shortcut);
   }
   SEGNET_FIELDS(conv1, bn1, conv2, bn2, conv3, bn3, downsample)
 };
@@ -113,8 +133,7 @@ struct ResNetStemLayers {
     const index_t first = o.stem == ResNetStem::deep_32_32_64 ? o.width / 2 : o.width;
     const auto add = [&](index_t in, index_t out, index_t kernel, index_t stride) {
       convs.push_back({in, out, kernel, {.stride = stride, .padding = kernel / 2}, nn::Bias::no});
-      const auto& weight = convs.back().weight;
-      nn::init::normal(weight, default_generator(), 0, std::sqrt(2.0 / static_cast<double>(nn::init::fan(weight.shape()).out)));
+      detail::he_normal_fan_out(convs.back());
       norms.push_back(nn::BatchNorm2d<T, D>(out));
     };
     add(o.in_channels, first, plain ? 7 : 3, 2);
@@ -125,7 +144,7 @@ struct ResNetStemLayers {
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     Tensor<T, D> y = x;
-    for (std::size_t i = 0; i < convs.size(); ++i) y = norms[i].with_relu(convs[i](y));
+    for (std::size_t i = 0; i < convs.size(); ++i) y = nn::conv_norm_act(convs[i], norms[i], Activation::relu, y);
     return max_pool2d(y, {.kernel = 3, .stride = 2, .padding = 1}).output;
   }
 
@@ -166,15 +185,16 @@ struct ResNetBody {
       }
       stride_so_far *= stride;
       for (int block = 0; block < blocks[row][layer - 1]; ++block) {
-        const index_t own = block == 0 && !o.dilate_first_block ? before : dilation;
         const index_t grid = layer == 4 ? o.multi_grid[static_cast<std::size_t>(std::min(block, 2))] : 1;
-        layers()[static_cast<std::size_t>(layer - 1)]->push_back(ResidualBlock<T, D>({.in = in,
-                                                                                      .width = o.width << (layer - 1),
-                                                                                      .out = o.channels(layer),
-                                                                                      .stride = block == 0 ? stride : 1,
-                                                                                      .dilation = own * grid,
-                                                                                      .bottleneck = o.bottleneck(),
-                                                                                      .stride_in = o.stride_in}));
+        const ResidualBlockOptions options_here{.in = in,
+                                                .width = o.width << (layer - 1),
+                                                .out = o.channels(layer),
+                                                .stride = block == 0 ? stride : 1,
+                                                .dilation = (block == 0 && !o.dilate_first_block ? before : dilation) * grid,
+                                                .dilation_behind = dilation * grid,
+                                                .bottleneck = o.bottleneck(),
+                                                .stride_in = o.stride_in};
+        layers()[static_cast<std::size_t>(layer - 1)]->push_back(ResidualBlock<T, D>(options_here));
         in = o.channels(layer);
       }
     }

@@ -3,10 +3,9 @@
 #pragma once
 
 #include "segnet/nn/containers.hpp"
-#include "segnet/nn/conv.hpp"
+#include "segnet/nn/conv_norm.hpp"
 #include "segnet/nn/dropout.hpp"
 #include "segnet/nn/linear.hpp"
-#include "segnet/nn/norm.hpp"
 #include "segnet/ops/activation.hpp"
 #include "segnet/ops/permute.hpp"
 #include "segnet/ops/pooling.hpp"
@@ -58,7 +57,7 @@ struct VggFeatures {
   /// Block b = 0 ... 4, its pooling included. [N, H, W, C] -> [N, H / 2, W / 2, C'], rounded down.
   Tensor<T, D> block(std::size_t b, const Tensor<T, D>& x) const {
     Tensor<T, D> y = x;
-    for (const Layer& layer : blocks[b]) y = layer.norm ? layer.norm->with_relu(layer.conv(y)) : relu(layer.conv(y));
+    for (const Layer& layer : blocks[b]) y = nn::conv_norm_act(layer.conv, layer.norm, Activation::relu, y);
     return max_pool2d(y, {.kernel = 2}).output;
   }
   /// The stages pool1 ... pool5: every block's output.

@@ -31,6 +31,7 @@ Tensor<T, D> conv_then_norm(const Conv& conv, const BatchNorm2d<T, D>* norm, Act
   Tensor<T, D> y = conv(x);
   if (norm && activation == Activation::relu && !residual) return norm->with_relu(y);
   if (norm) y = (*norm)(y);
+  if (shapes_only()) return y;
   if (residual) y = y + residual;
   return activation == Activation::relu ? relu(y) : activation == Activation::relu6 ? relu6(y) : y;
 }
