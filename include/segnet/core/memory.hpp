@@ -10,6 +10,10 @@
 #include <memory>
 #include <mutex>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "segnet/core/cuda.hpp"
 #include "segnet/core/error.hpp"
 
@@ -53,10 +57,10 @@ class CpuAllocator {
       ++stats_.cache_hits;
     } else {
       if (stats_.limit && stats_.in_use + stats_.cached + bytes > stats_.limit) release_locked();
-      if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = std::aligned_alloc(64, bytes);
+      if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = fresh(bytes);
       if (!block) {
         release_locked();
-        if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = std::aligned_alloc(64, bytes);
+        if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = fresh(bytes);
       }
       if (!block)
         throw DeviceError(Cpu::name, concat("out of memory: asked for ", bytes, " bytes with ", stats_.in_use, " in use and a limit of ",
@@ -98,6 +102,21 @@ class CpuAllocator {
   }
 
  private:
+  /// Large blocks in huge pages, where the system has them: 512 times fewer faults and entries of the table of pages. A kernel that
+  /// writes to dozens of places in turn waits for that table more than for the memory.
+  static void* fresh(std::size_t bytes) {
+#if defined(__linux__)
+    constexpr std::size_t huge = std::size_t{2} << 20;
+    void* block = nullptr;
+    if (bytes < huge) return std::aligned_alloc(64, bytes);
+    if (posix_memalign(&block, huge, bytes) != 0) return nullptr;
+    madvise(block, bytes, MADV_HUGEPAGE);  // a wish: no harm if refused
+    return block;
+#else
+    return std::aligned_alloc(64, bytes);
+#endif
+  }
+
   void release_locked() {
     for (const auto& [bytes, block] : free_) std::free(block);
     free_.clear();
