@@ -1,0 +1,11 @@
+#pragma once
+
+namespace exercise {
+
+/// Elements of a convolution's result: input i, kernel k, stride s, padding p on both sides, dilation d. 0 where the kernel does not fit.
+inline int output_size(int i, int k, int s, int p, int d) {
+  const int room = i + 2 * p - (d * (k - 1) + 1);
+  return room < 0 ? 0 : room / s + 1;
+}
+
+}  // namespace exercise

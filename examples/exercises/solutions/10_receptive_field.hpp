@@ -1,0 +1,23 @@
+#pragma once
+
+#include <vector>
+
+namespace exercise {
+
+struct Layer {
+  int kernel, stride = 1, dilation = 1;
+};
+struct Field {
+  int size = 1, jump = 1;
+};
+
+inline Field receptive_field(const std::vector<Layer>& layers) {
+  Field field;
+  for (const Layer& layer : layers) {
+    field.size += layer.dilation * (layer.kernel - 1) * field.jump;
+    field.jump *= layer.stride;
+  }
+  return field;
+}
+
+}  // namespace exercise
