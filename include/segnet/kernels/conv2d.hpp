@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/compiled.hpp"
 #include "segnet/kernels/conv2d_depthwise.hpp"
 #include "segnet/kernels/conv2d_grad_weight.hpp"
 #include "segnet/kernels/conv2d_im2col_gemm.hpp"
@@ -97,5 +98,12 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw,
                         ConvAlgorithm algorithm = ConvAlgorithm::automatic);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_CONV2D(TEMPLATE, T)                                                                                      \
+  TEMPLATE void conv2d(const ConvGeometry&, ConstView<T>, ConstView<T>, const Epilogue<T>&, View<T>, ConvAlgorithm);            \
+  TEMPLATE void conv2d_grad_input(const ConvGeometry&, ConstView<T>, ConstView<T>, const Epilogue<T>&, View<T>, ConvAlgorithm); \
+  TEMPLATE void conv2d_grad_weight(const ConvGeometry&, ConstView<T>, ConstView<T>, View<T>, ConvAlgorithm);
+SEGNET_EXTERN(SEGNET_KERNELS_CONV2D)
 
 }  // namespace segnet::kernels

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/compiled.hpp"
 #include "segnet/kernels/loss_sum.hpp"
 #include "segnet/kernels/softmax.hpp"
 
@@ -344,5 +345,16 @@ void nll_loss_grad(const RowLabels<T, Label>& labels, index_t rows, const Upstre
 }
 template <class T, class Label>  // cuda/cross_entropy.cuh
 void nll_loss_grad(const RowLabels<Master<T>, Label>& labels, index_t rows, const Upstream<Master<T>>& upstream, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_CROSS_ENTROPY(TEMPLATE, T)                                                                                       \
+  TEMPLATE void cross_entropy(View<const T>, const RowLabels<T, std::int64_t>&, const CrossEntropyTerms<T>&, View<T>, View<T>, View<T>, \
+                              View<LossSum>);                                                                                           \
+  TEMPLATE void cross_entropy_grad(View<const T>, const RowLabels<T, std::int64_t>&, const CrossEntropyTerms<T>&, View<const T>,        \
+                                   View<const T>, const Upstream<T>&, View<T>);                                                         \
+  TEMPLATE void cross_entropy_probabilities(View<const T>, const RowProbabilities<T>&, View<T>, View<T>, View<T>, View<LossSum>);       \
+  TEMPLATE void cross_entropy_probabilities_grad(View<const T>, const RowProbabilities<T>&, View<const T>, View<const T>,               \
+                                                 const Upstream<T>&, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_CROSS_ENTROPY)
 
 }  // namespace segnet::kernels

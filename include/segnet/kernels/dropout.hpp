@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/kernels/channels.hpp"
 
@@ -98,5 +99,11 @@ void scale_channels(index_t P, ConstView<T, Cpu> x, ConstView<T, Cpu> factors, V
     });
   });
 }
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_DROPOUT(TEMPLATE, T)                         \
+  TEMPLATE void dropout(const DropoutMask&, ConstView<T>, View<T>); \
+  TEMPLATE void scale_channels(index_t, ConstView<T>, ConstView<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_DROPOUT)
 
 }  // namespace segnet::kernels

@@ -6,6 +6,7 @@
 // Every element of C sums over k in the same order, whatever the number of threads.
 #pragma once
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/gemm_tile.hpp"
 
@@ -139,5 +140,10 @@ void gemm_batched(index_t batch, index_t m, index_t n, index_t k, const A& a, co
     });
   });
 }
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_GEMM(TEMPLATE, T) \
+  TEMPLATE void gemm(index_t, index_t, index_t, const Matrix<T>&, const Matrix<T>&, T*, index_t, bool, const T*);
+SEGNET_EXTERN(SEGNET_KERNELS_GEMM)
 
 }  // namespace segnet::kernels

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/compiled.hpp"
 #include "segnet/kernels/normalization.hpp"
 
 namespace segnet::kernels {
@@ -115,5 +116,11 @@ void layer_norm(ConstView<T, Cuda> x, index_t n, ConstView<Master<T>, Cuda> weig
 template <class T>
 void layer_norm_backward(ConstView<T, Cuda> dy, ConstView<T, Cuda> x, index_t n, ConstView<Master<T>, Cuda> statistics,
                          ConstView<Master<T>, Cuda> weight, View<T, Cuda> dx, View<Master<T>, Cuda> dweight, View<Master<T>, Cuda> dbias);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_LAYER_NORM(TEMPLATE, T)                                                           \
+  TEMPLATE void layer_norm(ConstView<T>, index_t, ConstView<T>, ConstView<T>, double, View<T>, View<T>); \
+  TEMPLATE void layer_norm_backward(ConstView<T>, ConstView<T>, index_t, ConstView<T>, ConstView<T>, View<T>, View<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_LAYER_NORM)
 
 }  // namespace segnet::kernels

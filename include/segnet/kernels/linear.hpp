@@ -1,6 +1,7 @@
 // Fully connected layers as matrix products, and the sum over rows that every bias gets as its gradient.
 #pragma once
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/kernels/gemm.hpp"
 
 namespace segnet::kernels {
@@ -72,5 +73,13 @@ void sum_over_rows(ConstView<T, Cpu> dy, View<T, Cpu> db) {
   for (index_t i = 0; i < chunks; ++i)
     for (index_t o = 0; o < O; ++o) db[o] += partial.data()[i * O + o];
 }
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_LINEAR(TEMPLATE, T)                                                        \
+  TEMPLATE void linear(const LinearGeometry&, ConstView<T>, ConstView<T>, ConstView<T>, View<T>); \
+  TEMPLATE void linear_grad_input(const LinearGeometry&, ConstView<T>, ConstView<T>, View<T>);    \
+  TEMPLATE void linear_grad_weight(const LinearGeometry&, ConstView<T>, ConstView<T>, View<T>);   \
+  TEMPLATE void sum_over_rows(ConstView<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_LINEAR)
 
 }  // namespace segnet::kernels

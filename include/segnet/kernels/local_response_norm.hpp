@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/channels.hpp"
@@ -107,5 +108,11 @@ template <class T>
 void local_response_norm(const ResponseNorm& norm, ConstView<T, Cuda> x, index_t C, View<T, Cuda> y);
 template <class T>
 void local_response_norm_backward(const ResponseNorm& norm, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, index_t C, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_LOCAL_RESPONSE_NORM(TEMPLATE, T)                                   \
+  TEMPLATE void local_response_norm(const ResponseNorm&, ConstView<T>, index_t, View<T>); \
+  TEMPLATE void local_response_norm_backward(const ResponseNorm&, ConstView<T>, ConstView<T>, index_t, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_LOCAL_RESPONSE_NORM)
 
 }  // namespace segnet::kernels

@@ -1,6 +1,7 @@
 // Products of matrices and stacks of matrices: NumPy's rules, and the gradients.
 #pragma once
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/kernels/gemm.hpp"
 
 namespace segnet {
@@ -140,6 +141,13 @@ template <class T>
 void matmul_grad_a(const MatmulGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> b, View<T, Cuda> da);
 template <class T>
 void matmul_grad_b(const MatmulGeometry& g, ConstView<T, Cuda> a, ConstView<T, Cuda> dy, View<T, Cuda> db);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_MATMUL(TEMPLATE, T)                                                 \
+  TEMPLATE void matmul(const MatmulGeometry&, ConstView<T>, ConstView<T>, View<T>);        \
+  TEMPLATE void matmul_grad_a(const MatmulGeometry&, ConstView<T>, ConstView<T>, View<T>); \
+  TEMPLATE void matmul_grad_b(const MatmulGeometry&, ConstView<T>, ConstView<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_MATMUL)
 
 }  // namespace kernels
 }  // namespace segnet

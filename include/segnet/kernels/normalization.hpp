@@ -15,6 +15,7 @@
 
 #include <cmath>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/tensor.hpp"
 #include "segnet/kernels/channels.hpp"
@@ -365,5 +366,13 @@ template <class T>
 void normalize_channels_backward(const NormGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x,
                                  ConstView<Master<T>, Cuda> coefficients, ConstView<Master<T>, Cuda> dx_coefficients, bool relu,
                                  View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_NORMALIZATION(TEMPLATE, T)                                                                            \
+  TEMPLATE void channel_moments<T>(const NormGeometry&, ConstView<T>, View<double>);                                         \
+  TEMPLATE void normalize_channels(const NormGeometry&, ConstView<T>, ConstView<T>, bool, View<T>);                          \
+  TEMPLATE void channel_gradient_sums<T>(const NormGeometry&, ConstView<T>, ConstView<T>, ConstView<T>, bool, View<double>); \
+  TEMPLATE void normalize_channels_backward(const NormGeometry&, ConstView<T>, ConstView<T>, ConstView<T>, ConstView<T>, bool, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_NORMALIZATION)
 
 }  // namespace segnet::kernels

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <vector>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/isa.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
@@ -260,5 +261,12 @@ void swap_elements(const Batch<T, Cpu, 2>& pairs) {
 }
 template <class T>
 void swap_elements(const Batch<T, Cuda, 2>& pairs);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_OPTIMIZER_STEP(TEMPLATE, T)                     \
+  TEMPLATE void sgd_step(const SgdStep<T>&, const Updates<T, Cpu>&);   \
+  TEMPLATE void adam_step(const AdamStep<T>&, const Updates<T, Cpu>&); \
+  TEMPLATE void rmsprop_step(const RmspropStep<T>&, const Updates<T, Cpu>&);
+SEGNET_EXTERN(SEGNET_KERNELS_OPTIMIZER_STEP)
 
 }  // namespace segnet::kernels

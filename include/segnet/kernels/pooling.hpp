@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/channels.hpp"
@@ -284,5 +285,13 @@ template <class T>
 [[nodiscard]] bool max_unpool2d(ConstView<T, Cuda> x, View<const std::int32_t, Cuda> indices, View<T, Cuda> y);
 template <class T>
 void max_unpool2d_backward(ConstView<T, Cuda> dy, View<const std::int32_t, Cuda> indices, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_POOLING(TEMPLATE, T)                                                                \
+  TEMPLATE void max_pool2d(const PoolGeometry&, ConstView<T>, View<T>, View<std::int32_t>);                \
+  TEMPLATE void max_pool2d_backward(const PoolGeometry&, ConstView<T>, View<const std::int32_t>, View<T>); \
+  TEMPLATE void avg_pool2d(const PoolGeometry&, PoolDivisor, ConstView<T>, View<T>);                       \
+  TEMPLATE void avg_pool2d_backward(const PoolGeometry&, PoolDivisor, ConstView<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_POOLING)
 
 }  // namespace segnet::kernels

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/math.hpp"
@@ -372,5 +373,9 @@ void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cpu> dy, ConstView<in
 }
 template <class T>
 void arg_reduce_grad(const ReducedExtents& e, ConstView<T, Cuda> dy, ConstView<index_t, Cuda> indices, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled: what gradients of broadcasting need.
+#define SEGNET_KERNELS_REDUCTION(TEMPLATE, T) TEMPLATE void reduce(const Sum&, const ReducedExtents&, T*, const T*);
+SEGNET_EXTERN(SEGNET_KERNELS_REDUCTION)
 
 }  // namespace segnet::kernels

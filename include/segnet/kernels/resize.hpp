@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/tensor.hpp"
 #include "segnet/kernels/channels.hpp"
@@ -188,6 +189,12 @@ template <class T>
 void resample(const ResizeAxis& h, const ResizeAxis& w, ConstView<T, Cuda> x, View<T, Cuda> y);
 template <class T>
 void resample_backward(const ResizeAxis& h, const ResizeAxis& w, ConstView<T, Cuda> dy, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_RESIZE(TEMPLATE, T)                                             \
+  TEMPLATE void resample(const ResizeAxis&, const ResizeAxis&, ConstView<T>, View<T>); \
+  TEMPLATE void resample_backward(const ResizeAxis&, const ResizeAxis&, ConstView<T>, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_RESIZE)
 
 }  // namespace kernels
 }  // namespace segnet

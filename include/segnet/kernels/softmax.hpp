@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/math.hpp"
@@ -394,5 +395,13 @@ template <class T>
 void softmax_grad(ConstView<T, Cuda> y, ConstView<T, Cuda> dy, int dim, View<T, Cuda> dx);
 template <class T>
 void log_softmax_grad(ConstView<T, Cuda> y, ConstView<T, Cuda> dy, int dim, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_SOFTMAX(TEMPLATE, T)                             \
+  TEMPLATE void softmax(ConstView<T>, int, View<T>);                    \
+  TEMPLATE void log_softmax(ConstView<T>, int, View<T>);                \
+  TEMPLATE void softmax_grad(ConstView<T>, ConstView<T>, int, View<T>); \
+  TEMPLATE void log_softmax_grad(ConstView<T>, ConstView<T>, int, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_SOFTMAX)
 
 }  // namespace segnet::kernels

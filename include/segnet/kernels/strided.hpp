@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/row_tile.hpp"
@@ -158,5 +159,9 @@ void copy_strided(StridedBox box, const ConstView<T, Cpu>& x, View<T, Cpu> y) {
     });
   });
 }
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_STRIDED(TEMPLATE, T) TEMPLATE void copy_strided(StridedBox, const ConstView<T>&, View<T>);
+SEGNET_EXTERN(SEGNET_KERNELS_STRIDED)
 
 }  // namespace segnet::kernels
