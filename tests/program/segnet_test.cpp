@@ -203,6 +203,93 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
   CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
 }
 
+TEST_CASE("transfer learning: what is frozen stays to the bit, what is new learns faster, a resume needs nothing again") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  REQUIRE(run(folder, train_arguments(folder, folder / "first", {"--epochs", "1"})).code == 0);
+  // The weights take the way through PyTorch's format, and come back the same.
+  const std::string best = folder / "first/best.safetensors", weights = folder / "weights";
+  CHECK(run(folder, {"convert", best, folder / "best.pth"}).code == 0);
+  CHECK(run(folder, {"convert", folder / "best.pth", folder / "back.safetensors"}).code == 0);
+  CHECK(same_tensors(best, folder / "back.safetensors"));
+  const Outcome shown = run(folder, {"convert", folder / "best.pth"});
+  CHECK(shown.out.find("F32  [4, 3, 3, 3]         down.0.0.weight\n") != std::string::npos);
+  CHECK(shown.out.find("PyTorch, ") != std::string::npos);
+  const auto through = [&](const std::string& classes) {
+    std::vector<std::string> all{
+        "convert", folder / "best.pth", folder / "through.safetensors", "--model", "unet", "--width", "4", "--depth", "2"};
+    all.insert(all.end(), {"--classes", classes});
+    return run(folder, all);
+  };
+  CHECK(through("2").code == 0);
+  CHECK(same_tensors(best, folder / "through.safetensors"));
+  CHECK(through("3").err.find("misshapen: head.weight ([2, 4, 1, 1] in the file, [3, 4, 1, 1] here)") != std::string::npos);
+
+  fs::copy(folder / "best.pth", weights);  // no ending: the format is seen from what it holds
+  const auto train = [&](const std::string& output, std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"--init", weights, "--freeze", "down", "--freeze", "up.0", "--head", "head", "--epochs", "3", "--seed", "1"});
+    return train_arguments(folder, folder / output, more);
+  };
+  const Outcome whole = run(folder, train("whole", {"--lr-head", "10x", "--lr-bias", "2"}));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(whole.out.find("tensors loaded") != std::string::npos);
+  const SafetensorsFile before(best), after(folder / "whole/last.safetensors");
+  for (const auto& name : before.names()) {
+    if (before.dtype(name) != "F32") continue;
+    INFO(name);
+    const bool frozen = name.starts_with("down.") || name.starts_with("up.0.");
+    CHECK(testing::equal(before.tensor<float>(name), after.tensor<float>("model." + name)) == frozen);
+    CHECK_FALSE((frozen && after.has("optimizer." + name + ".first_moment")));
+  }
+  // The same first step with one rate for all: the head moves a tenth as far in it.
+  REQUIRE(run(folder, train("slow", {"--steps", "1", "--weight-decay", "0", "--ema", "0"})).code == 0);
+  REQUIRE(run(folder, train("fast", {"--steps", "1", "--weight-decay", "0", "--ema", "0", "--lr-head", "10x"})).code == 0);
+  const SafetensorsFile slow(folder / "slow/last.safetensors"), fast(folder / "fast/last.safetensors");
+  CHECK(testing::equal(slow.tensor<float>("model.dec.0.0.weight"), fast.tensor<float>("model.dec.0.0.weight")));
+  const auto moved = [&](const SafetensorsFile& file) {
+    return static_cast<double>(file.tensor<float>("model.head.weight").data()[0] - before.tensor<float>("head.weight").data()[0]);
+  };
+  CHECK(moved(fast) == doctest::Approx(10 * moved(slow)).epsilon(1e-3));
+
+  const pid_t child = start(folder, train("killed", {"--lr-head", "10x", "--lr-bias", "2"}));
+  for (int i = 0; i < 6000 && !fs::exists(folder / "killed/last.safetensors"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  kill(child, SIGKILL);
+  (void)finish(folder, child);
+  fs::remove(weights);
+  const Outcome rest = run(folder, {"train", "--resume", "--output", folder / "killed"});
+  INFO(rest.err);
+  REQUIRE(rest.code == 0);
+  CHECK(same_tensors(folder / "whole/last.safetensors", folder / "killed/last.safetensors"));
+}
+
+TEST_CASE("recipes: all visible, each overridden by other options wherever they stand") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  const Outcome list = run(folder, {"recipes"});
+  for (const char* name : {"fcn8s", "fc-densenet103", "deeplab-v3", "pspnet"}) CHECK(list.out.find(name) != std::string::npos);
+  const auto config = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"train", "--print-config", "--lr-head", "3x"});
+    const Outcome end = run(folder, more);
+    CHECK(end.code == 0);
+    return end.out;
+  };
+  const auto has = [](const std::string& text, const std::string& setting) { return text.find(setting) != std::string::npos; };
+  const std::string deeplab = config({"--recipe", "deeplab-v2"});
+  for (const char* setting : {"\"recipe\": \"deeplab-v2\"", "\"lr\": 0.00025", "\"steps\": 20000", "\"crop_h\": 321", "\"lr_head\": 3.0",
+                              "\"lr_bias\": 2.0", "\"schedule\": \"poly\"", "\"power\": 0.9", "\"momentum\": 0.9", "\"batch\": 10"})
+    CHECK(has(deeplab, setting));
+  for (const auto& more :
+       std::vector<std::vector<std::string>>{{"--recipe", "segnet", "--lr", "0.5"}, {"--lr", "0.5", "--recipe", "segnet"}}) {
+    const std::string segnet = config(more);
+    CHECK(has(segnet, "\"lr\": 0.5"));
+    CHECK(has(segnet, "\"class_weights\": \"median-frequency\""));
+  }
+}
+
 TEST_CASE("on the GPU: killed and resumed to the bit, mixed precision, scores and pictures as on the CPU; or one line why not") {
   NEEDS_PROGRAM
   const Folder folder;
@@ -289,6 +376,13 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train({"--images", folder / "empty"}), "empty");
   fails(train({"--images", folder / "nowhere"}), "nowhere");
   fails(train({"--init", folder / "images/0.png"}), "0.png");
+  fails(train({"--recipe", "vnet"}), "fcn8s");
+  fails(train({"--freeze", "backbone"}), "'--freeze': expected a part of the network: down, up, dec, head");
+  fails(train({"--freeze", "down", "--freeze", "up", "--freeze", "dec", "--freeze", "head"}), "everything frozen");
+  fails(train({"--lr-head", "10x"}), "--init");
+  fails(train({"--lr-head", "ten"}), "--lr-head");
+  fails(train({"--lr-head", "2", "--head", "dwon"}), "'--head'");
+  fails({"convert", folder / "images/0.png"}, "0.png");
   fails({"train", "--data", "camvid", "-o", folder / "bad"}, "--root");
   fails({"train", "--data", "camvid", "--root", folder / "empty", "-o", folder / "bad"}, "empty");
   fails({"train", "--resume", "-o", folder / "bad"}, "last.safetensors");
