@@ -297,14 +297,14 @@ TEST_CASE("Front end and context module: parameters as published") {
   CHECK(models::ContextModule<>{}.view() == 67);
   CHECK(models::ContextModule<>({.dilations = models::context_dilations_10}).view() == 259);
 
-  const auto all = names(models::DilatedNet<>({}, {.dilations = models::context_dilations_10}));
+  const auto all = names(models::DilatedNet<>({}, models::ContextOptions{.dilations = models::context_dilations_10}));
   for (const char* name : {"fc7.weight", "final.bias", "ctx_conv1_2.weight", "ctx_conv7_1.weight", "ctx_fc1.bias"})
     CHECK(std::count(all.begin(), all.end(), name) == 1);
   CHECK(all.back() == "ctx_final.bias");
 
   models::DilatedFrontEnd<> front({.width = 1, .hidden = 1});
   CHECK(front(zeros<float>({1, 900, 500, 3})).shape() == Shape{1, 66, 16, 21});
-  CHECK_THROWS_AS(models::DilatedNet<>({.classes = 2}, {.classes = 3}), ValueError);
+  CHECK_THROWS_AS(models::DilatedNet<>({.classes = 2}, models::ContextOptions{.classes = 3}), ValueError);
 }
 
 TEST_CASE("Context module: begins as the identity") {
@@ -326,7 +326,7 @@ TEST_CASE("Context module: begins as the identity") {
 
 TEST_CASE("DilatedNet: scores lie where the image does, any size through AnySize") {
   NoGrad guard;
-  models::DilatedNet<> net({.in_channels = 1, .classes = 1, .width = 1, .hidden = 1}, {.classes = 1, .noise = 0});
+  models::DilatedNet<> net({.in_channels = 1, .classes = 1, .width = 1, .hidden = 1}, models::ContextOptions{.classes = 1, .noise = 0});
   make_identity(net.front_end);
   nn::eval(net);
   const auto y = net(ramp(500, 420));

@@ -54,7 +54,7 @@ struct DeconvNet {
     };
     nn::for_each_module(*this, [&](const std::string& name, auto& m) {
       using Module = std::remove_cvref_t<decltype(m)>;
-      if constexpr (std::is_same_v<Module, Norm>) m.bias.fill(T(0.001));
+      if constexpr (std::is_same_v<Module, Norm>) m.bias.fill(Master<T>(0.001));
       else if constexpr (std::is_same_v<Module, Deconv>) start(m);
       else if constexpr (std::is_same_v<Module, Conv>) name == "seg-score" ? start(m) : void();
     });

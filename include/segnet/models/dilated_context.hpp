@@ -143,21 +143,24 @@ struct ContextModule {
   }
 };
 
-/// Front end, context module, and bilinear interpolation of the scores: [N, H, W, in_channels] -> logits [N, H - 372, W - 372, classes]
-/// of the image without a border of 186 pixels, H - 372 a multiple of 8. `AnySize` adds that border, mirrored, and takes any size.
+/// Front end, context module (if any), and bilinear interpolation of the scores: [N, H, W, in_channels] -> logits [N, H - 372, W - 372,
+/// classes] of the image without a border of 186 pixels, H - 372 a multiple of 8. `AnySize` adds that border, mirrored, and takes any size.
 template <class T = float, class D = Cpu>
 struct DilatedNet {
   DilatedFrontEnd<T, D> front_end;
-  ContextModule<T, D> context;
+  std::optional<ContextModule<T, D>> context;
 
-  DilatedNet(const DilatedFrontEndOptions& front, const ContextOptions& around) : front_end(front), context(around) {
-    if (front.classes != around.classes) throw ValueError("DilatedNet", "classes", concat(front.classes), concat(around.classes));
+  explicit DilatedNet(const DilatedFrontEndOptions& front, const std::optional<ContextOptions>& around = {}) : front_end(front) {
+    if (!around) return;
+    if (front.classes != around->classes) throw ValueError("DilatedNet", "classes", concat(front.classes), concat(around->classes));
+    context.emplace(*around);
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     if (x.rank() != 4 || x.dim(1) < 380 || x.dim(2) < 380 || x.dim(1) % 8 != 4 || x.dim(2) % 8 != 4)
       throw ShapeError("DilatedNet", "x", "[N, H, W, C] with H and W of 380 or multiples of 8 more", x.shape());
-    const Tensor<T, D> y = context(front_end(x));
+    Tensor<T, D> y = front_end(x);
+    if (context) y = (*context)(y);
     return resize(y, {x.dim(1) - 2 * margin(), x.dim(2) - 2 * margin()});
   }
 
@@ -169,7 +172,7 @@ struct DilatedNet {
   template <class Self, class Visit>
   static void for_each_field(Self& self, Visit&& visit) {
     DilatedFrontEnd<T, D>::for_each_field(self.front_end, visit);
-    ContextModule<T, D>::for_each_field(self.context, visit);
+    if (self.context) ContextModule<T, D>::for_each_field(*self.context, visit);
   }
 };
 
