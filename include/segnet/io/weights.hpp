@@ -124,10 +124,12 @@ struct LoadReport {
 
 /// "12 tensors loaded; missing: a, b, c and 4 more; misshapen: ...", at most so many names of each kind.
 [[nodiscard]] inline std::string to_string(const LoadReport& report, std::size_t most = 3) {
-  std::string text = concat(report.complete() ? "all " : "", report.loaded.size(), " tensors loaded");
+  std::string text;
+  if (report.complete()) text = concat("all ", report.loaded.size(), " tensors loaded");
+  else if (!report.loaded.empty()) text = concat(report.loaded.size(), " tensors loaded");
   const auto list = [&](const char* what, const auto& names) {
     if (names.empty()) return;
-    text += concat("; ", what, ": ");
+    text += concat(text.empty() ? "" : "; ", what, ": ");
     for (std::size_t i = 0; i < std::min(names.size(), most); ++i) text += concat(i ? ", " : "", names[i]);
     if (names.size() > most) text += concat(" and ", names.size() - most, " more");
   };
