@@ -63,13 +63,6 @@ void pack_bias(const T* b, index_t groups, index_t columns, T* to) {
   for (index_t i = 0; i < groups * rounded; ++i) to[i] = i % rounded < columns ? b[i / rounded * columns + i % rounded] : T(0);
 }
 
-/// panel[k][j] *= scale[j] for j < columns; rows are `width` apart.
-template <class T>
-void scale_panel(T* panel, index_t depth, index_t width, index_t columns, const T* scale) {
-  for (index_t k = 0; k < depth; ++k, panel += width)
-    for (index_t j = 0; j < columns; ++j) panel[j] *= scale[j];
-}
-
 /// Packed weights of one group, and what is done to their sums. `bias` is the padded shift.
 template <class T>
 PackedPanels<T> panels_with(const Epilogue<T>& e, const T* packed, const T* bias, index_t depth, index_t columns, const T* result) {
@@ -87,8 +80,8 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogu
       const index_t group = i / panels, column = i % panels * width, count = std::min(width, Og - column);
       const index_t padded = std::min(width, rounded - column);
       T* panel = packed.data() + (group * rounded + column) * depth;
-      pack_panel_transposed(&w[(group * Og + column) * depth], depth, depth, count, padded, panel);
-      if (e.scale) scale_panel(panel, depth, padded, count, e.scale + group * Og + column);
+      pack_panel_transposed(&w[(group * Og + column) * depth], depth, depth, count, padded, panel,
+                            e.scale ? e.scale + group * Og + column : nullptr);
     }
   });
   if (e.shift) pack_bias(e.shift, g.groups, Og, bias.data());
@@ -118,9 +111,8 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
                        for (index_t t = 0; t < taps; ++t) {
                          const index_t ki = kis[t / kjs.size()], kj = kjs[t % kjs.size()];
                          pack_panel(&w[(group * Og * g.taps() + ki * g.kw + kj) * Cg + column], g.taps() * Cg, Og, count, padded,
-                                    panel + t * Og * padded);
+                                    panel + t * Og * padded, e.scale ? e.scale + group * Cg + column : nullptr);
                        }
-                       if (e.scale) scale_panel(panel, depth, padded, count, e.scale + group * Cg + column);
                      }
                    });
                    multiply(gather, panels_with<T>(e, packed.data(), bias.data(), depth, Cg, dx.data), g.groups, depth * rounded);

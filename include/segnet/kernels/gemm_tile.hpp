@@ -10,7 +10,7 @@
 #include "segnet/core/memory.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/kernels/conv2d_epilogue.hpp"
-#include "segnet/kernels/simd.hpp"
+#include "segnet/kernels/row_tile.hpp"
 
 namespace segnet::kernels {
 
@@ -60,26 +60,50 @@ struct PackedPanels {
   index_t tile_height() const { return tile_rows(current_isa()) * (narrow ? 2 : 1); }
 };
 
-/// to[k * width + j] = b[k * stride + j], zero from `columns` on.
+/// to[k * width + j] = b[k * stride + j] * scale[j], zero from `columns` on; `scale` may be null.
 template <class T>
-void pack_panel(const T* b, index_t stride, index_t depth, index_t columns, index_t width, T* to) {
+void pack_panel(const T* b, index_t stride, index_t depth, index_t columns, index_t width, T* to, const T* scale = nullptr) {
+  constexpr index_t ahead = 16;  // rows far apart are not foreseen by the processor
   for (index_t k = 0; k < depth; ++k, to += width, b += stride) {
-    for (index_t j = 0; j < columns; ++j) to[j] = b[j];
+    if (k + ahead < depth) {
+      __builtin_prefetch(b + ahead * stride);
+      __builtin_prefetch(b + ahead * stride + columns - 1);
+    }
+    if (scale)
+      for (index_t j = 0; j < columns; ++j) to[j] = b[j] * scale[j];
+    else
+      for (index_t j = 0; j < columns; ++j) to[j] = b[j];
     for (index_t j = columns; j < width; ++j) to[j] = 0;
   }
 }
 
-/// to[k * width + j] = b[j * stride + k], zero from `columns` on: the packed operand is the transpose of b.
+/// to[k * width + j] = b[j * stride + k] * scale[j], zero from `columns` on: the packed operand is the transpose of b. Squares of as many
+/// rows as a vector has lanes are turned over in registers.
 template <class T>
-void pack_panel_transposed(const T* b, index_t stride, index_t depth, index_t columns, index_t width, T* to) {
-  constexpr index_t line = 16;  // elements of a row that are read at once: a cache line or two
-  for (index_t k0 = 0; k0 < depth; k0 += line) {
-    const index_t k1 = std::min(depth, k0 + line);
-    for (index_t j = 0; j < columns; ++j)
-      for (index_t k = k0; k < k1; ++k) to[k * width + j] = b[j * stride + k];
-    for (index_t j = columns; j < width; ++j)
-      for (index_t k = k0; k < k1; ++k) to[k * width + j] = 0;
-  }
+void pack_panel_transposed(const T* b, index_t stride, index_t depth, index_t columns, index_t width, T* to, const T* scale = nullptr) {
+  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    using S = Simd<T, decltype(isa)::value>;
+    constexpr index_t lanes = S::lanes;
+    const auto one_by_one = [&](index_t j0, index_t j1, index_t k0, index_t k1) {
+      for (index_t j = j0; j < j1; ++j)
+        for (index_t k = k0; k < k1; ++k)
+          to[k * width + j] = j >= columns ? T(0) : scale ? b[j * stride + k] * scale[j] : b[j * stride + k];
+    };
+    const index_t whole_depth = depth - depth % lanes, whole_columns = columns - columns % lanes;
+    for (index_t k = 0; k < whole_depth; k += lanes) {
+      for (index_t j = 0; j < whole_columns; j += lanes) {
+        typename S::Vector v[lanes];
+        SEGNET_UNROLL for (index_t i = 0; i < lanes; ++i) v[i] = S::load(b + (j + i) * stride + k);
+        detail::transpose_registers<S>(v);
+        if (scale) {
+          SEGNET_UNROLL for (index_t i = 0; i < lanes; ++i) v[i] *= S::load(scale + j);
+        }
+        SEGNET_UNROLL for (index_t i = 0; i < lanes; ++i) S::at(to + (k + i) * width + j) = v[i];
+      }
+      one_by_one(whole_columns, width, k, k + lanes);
+    }
+    one_by_one(0, width, whole_depth, depth);
+  });
 }
 
 /// acc[m][n] += sum over taps t and k < run of rows[t][m][k * step] * panel[t * run + k][n]
