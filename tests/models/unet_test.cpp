@@ -41,6 +41,17 @@ TEST_CASE("U-Net: sizes of figure 1, multiply-adds") {
   CHECK(static_cast<double>(nn::summarize(small, {1, 32, 32, 1}).multiply_adds) * 64e-9 == doctest::Approx(48.1).epsilon(0.01));
 }
 
+TEST_CASE("U-Net: inference is what its layers compute") {
+  default_generator() = {5};
+  for (const bool batch_norm : {false, true}) {
+    models::UNet<> net({.classes = 3, .base = 4, .depth = 2, .batch_norm = batch_norm});
+    nn::eval(net);
+    const auto x = normal<float>({1, 16, 24, 3});
+    const auto recorded = net(x);
+    CHECK(max_difference(no_grad([&] { return net(x); }), recorded) < 1e-5);
+  }
+}
+
 TEST_CASE("U-Net: padded sizes are the smallest that the network takes") {
   for (const bool valid : {false, true})
     for (const int depth : {1, 2, 3, 4}) {

@@ -37,8 +37,10 @@ struct DoubleConv {
     nn::init::kaiming_normal(conv2.weight, default_generator());
   }
 
-  Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    return nn::conv_norm_act(conv2, norm2, Activation::relu, nn::conv_norm_act(conv1, norm1, Activation::relu, x));
+  /// x by value: at inference it is freed as soon as the first convolution has read it.
+  Tensor<T, D> operator()(Tensor<T, D> x) const {
+    x = nn::conv_norm_act(conv1, norm1, Activation::relu, x);
+    return nn::conv_norm_act(conv2, norm2, Activation::relu, x);
   }
 
   template <class Self, class Visit>
@@ -95,8 +97,9 @@ struct UNet {
     }
     for (std::size_t i = 0; i < up.size(); ++i) {
       y = up[i](y);
-      y = dec[i](concat({center_crop(skips.back(), y.dim(1), y.dim(2)), y}, -1));
+      y = concat({center_crop(skips.back(), y.dim(1), y.dim(2)), y}, -1);
       skips.pop_back();
+      y = dec[i](std::move(y));
     }
     return head(y);
   }
