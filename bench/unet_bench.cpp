@@ -1,16 +1,19 @@
-// A whole network: U-Net training step and inference, time and peak memory, with LibTorch in the same program where installed.
+// unet_bench [OPTION...]: a whole network, training steps and inference, in turns with LibTorch where it was found (unet_torch.cpp).
 //
-// Times are interleaved by Google Benchmark. Peak memory is the growth of the resident set in a process of its own, from the
-// built network on, over two training steps or inferences; the same measure for everybody.
+// Peak memory is the growth of the resident set of a process of its own, from the built network on, over two training steps or
+// inferences: the same measure for everybody, caches of allocators and copies in other layouts included.
 #include "unet_bench.hpp"
 
-#include <benchmark/benchmark.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
+#include <sstream>
 
+#include "interleaved.hpp"
+#include "segnet/core/build_info.hpp"
 #include "segnet/models/unet.hpp"
 #include "segnet/nn/loss.hpp"
 #include "segnet/optim/sgd.hpp"
@@ -23,6 +26,63 @@ std::vector<UNetContender>& unet_contenders() {
 namespace {
 
 using namespace segnet;
+
+constexpr const char* help = R"(unet_bench [OPTION...]
+  --case WIDTH,HEIGHT,WIDTH_OF_IMAGE,BATCH   instead of 64,256,256,4; may be repeated
+  --threads N,M,...   instead of 1,2
+  --pass NAME         only train or infer
+  --rounds N          turns of everybody, at least (5)
+  --memory, --time    only that
+  --output DIR        of unet.json (out/bench)
+)";
+
+struct Options {
+  std::vector<UNetCase> cases;
+  std::vector<int> threads = {1, 2};
+  std::string pass, output = "out/bench";
+  int rounds = 5;
+  bool memory = true, time = true;
+};
+
+std::vector<int> numbers(const std::string& text) {
+  std::vector<int> list;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) list.push_back(std::stoi(word));
+  return list;
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    if (option == "--memory" || option == "--time") {
+      (option == "--memory" ? options.time : options.memory) = false;
+      continue;
+    }
+    if (option == "--help" || ++i == argc) {
+      std::fputs(help, stdout);
+      std::exit(option == "--help" ? 0 : 2);
+    }
+    const std::string value = argv[i];
+    if (option == "--case") {
+      const std::vector<int> n = numbers(value);
+      if (n.size() != 4) throw ValueError("unet_bench", option, "four numbers", value);
+      options.cases.push_back({n[0], n[1], n[2], n[3]});
+    } else if (option == "--threads") {
+      options.threads = numbers(value);
+    } else if (option == "--pass" && (value == "train" || value == "infer")) {
+      options.pass = value;
+    } else if (option == "--rounds") {
+      options.rounds = std::stoi(value);
+    } else if (option == "--output") {
+      options.output = value;
+    } else {
+      throw ValueError("unet_bench", option, "an option of --help", value);
+    }
+  }
+  if (options.cases.empty()) options.cases = {{64, 256, 256, 4}};
+  return options;
+}
 
 struct SegnetUNet final : UNetRunner {
   SegnetUNet(const UNetCase& c, int threads)
@@ -42,7 +102,7 @@ struct SegnetUNet final : UNetRunner {
   void inference() override {
     nn::eval(net);
     NoGrad guard;
-    benchmark::DoNotOptimize(net(x).data());
+    (void)net(x);
   }
 
   models::UNet<> net;
@@ -71,37 +131,97 @@ double peak_memory(const UNetContender& contender, const UNetCase& c, int thread
     const double mib = (static_cast<double>(usage.ru_maxrss) * 1024 - before) / 1048576;
     _exit(write(channel[1], &mib, sizeof mib) == sizeof mib ? 0 : 1);
   }
+  close(channel[1]);  // so that reading ends if the child does
   double mib = 0;
   const bool read_it = read(channel[0], &mib, sizeof mib) == sizeof mib;
   close(channel[0]);
-  close(channel[1]);
   waitpid(child, nullptr, 0);
   return read_it ? mib : 0;
 }
 
+/// What was measured of everybody, one number each; 0: not measured.
+struct Row {
+  UNetCase network;
+  bool training;
+  int threads;
+  std::vector<double> milliseconds, mib;
+};
+
+std::string cell(double value, int decimals) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
+  return value > 0 ? text : "";
+}
+
+void print(const Row& row) {
+  std::printf("| %s | %s | %d |", row.network.name().c_str(), row.training ? "train" : "infer", row.threads);
+  for (const auto& [values, decimals] : {std::pair(row.milliseconds, 1), std::pair(row.mib, 0)}) {
+    for (const double value : values) std::printf(" %s |", cell(value, decimals).c_str());
+    for (std::size_t k = 1; k < values.size(); ++k)
+      std::printf(" %s |", values[0] > 0 ? cell(decimals ? values[k] / values[0] : values[0] / values[k], 2).c_str() : "");
+  }
+  std::puts("");
+  std::fflush(stdout);
+}
+
+void save(const std::vector<Row>& rows, const std::string& path) {
+  std::ofstream out(path);
+  const char* between = "[";
+  for (const Row& row : rows)
+    for (std::size_t k = 0; k < unet_contenders().size(); ++k) {
+      out << between << "\n  {\"network\": \"" << row.network.name() << "\", \"pass\": \"" << (row.training ? "train" : "infer")
+          << "\", \"threads\": " << row.threads << ", \"library\": \"" << unet_contenders()[k].name
+          << "\", \"milliseconds\": " << row.milliseconds[k] << ", \"peak_mib\": " << row.mib[k] << "}";
+      between = ",";
+    }
+  out << "\n]\n";
+  if (!out) throw IoError(path, "cannot be written");
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
-  const UNetCase cases[] = {{64, 256, 256, 4}, {32, 240, 320, 2}};
-  const int threads = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  for (const UNetCase& c : cases)
+int main(int argc, char** argv) try {
+  const Options options = parse(argc, argv);
+  const auto& contenders = unet_contenders();
+  std::vector<Row> rows;
+  for (const UNetCase& c : options.cases)
     for (const bool training : {true, false})
-      for (const UNetContender& contender : unet_contenders()) {
-        const double mib = peak_memory(contender, c, threads, training);
-        const std::string name = std::string(training ? "train/" : "infer/") + c.name() + "/" + contender.name;
-        benchmark::RegisterBenchmark(name.c_str(),
-                                     [=](benchmark::State& state) {
-                                       const auto runner = contender.make(c, threads);
-                                       training ? runner->train_step() : runner->inference();  // warm
-                                       for (auto _ : state) training ? runner->train_step() : runner->inference();
-                                       state.counters["images/s"] =
-                                           benchmark::Counter(c.batch, benchmark::Counter::kIsIterationInvariantRate);
-                                       state.counters["peak_MiB"] = mib;
-                                     })
-            ->Unit(benchmark::kMillisecond)
-            ->UseRealTime();
+      for (const int threads : options.threads) {
+        if (!options.pass.empty() && options.pass != (training ? "train" : "infer")) continue;
+        Row row{c, training, threads, std::vector<double>(contenders.size()), {}};
+        for (const UNetContender& contender : contenders)
+          row.mib.push_back(options.memory ? peak_memory(contender, c, threads, training) : 0);
+        rows.push_back(row);
       }
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
+
+  std::printf("%s\n\n| network | pass | threads |", to_string(build_info()).c_str());
+  for (const char* unit : {"ms", "MiB"}) {
+    for (const auto& contender : contenders) std::printf(" %s %s |", contender.name.c_str(), unit);
+    for (std::size_t k = 1; k < contenders.size(); ++k)
+      std::printf(*unit == 'M' ? " of %s's |" : " times %s |", contenders[k].name.c_str());
+  }
+  std::puts("");
+  for (std::size_t i = 0; i < 1 + 4 * contenders.size(); ++i) std::printf("| --- ");
+  std::puts("|");
+  for (Row& row : rows) {
+    if (options.time) {
+      std::vector<std::unique_ptr<UNetRunner>> runners;
+      std::vector<std::function<void()>> calls;
+      std::vector<double> first;
+      for (const UNetContender& contender : contenders) {
+        runners.push_back(contender.make(row.network, row.threads));
+        calls.push_back(
+            [runner = runners.back().get(), training = row.training] { training ? runner->train_step() : runner->inference(); });
+        first.push_back(seconds_of(calls.back()));
+      }
+      row.milliseconds = medians_in_turns(calls, first, {.least = options.rounds, .most = 25, .seconds = 10, .sample_seconds = 0.01});
+      for (double& time : row.milliseconds) time *= 1e3;
+    }
+    print(row);
+  }
+  save(rows, options.output + "/unet.json");
   return 0;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "%s\n", e.what());
+  return 1;
 }

@@ -10,7 +10,7 @@
 struct UNetCase {
   int width, height, side, batch;  ///< channels of the first level; image height and width; images
   std::string name() const {
-    return std::to_string(width) + "wide_" + std::to_string(height) + "x" + std::to_string(side) + "_batch" + std::to_string(batch);
+    return std::to_string(width) + " wide, " + std::to_string(batch) + " x " + std::to_string(height) + " x " + std::to_string(side);
   }
 };
 
