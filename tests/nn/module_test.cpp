@@ -3,6 +3,7 @@
 #include "segnet/nn/any_module.hpp"
 #include "segnet/nn/containers.hpp"
 #include "segnet/nn/conv.hpp"
+#include "segnet/ops/resize.hpp"
 #include "support/testing.hpp"
 
 using namespace segnet;
@@ -153,6 +154,24 @@ TEST_CASE_TEMPLATE("init: a bilinear transposed convolution reproduces constants
       CHECK(y.at(0, c, j, 0) == doctest::Approx(3));
       CHECK(y.at(0, c, j + 1, 1) - y.at(0, c, j, 1) == doctest::Approx(1.0 / static_cast<double>(s)));
     }
+  }
+}
+
+TEST_CASE("init: a bilinear transposed convolution is bilinear resizing, but for half a kernel at the border, where it fades") {
+  for (const index_t s : {2, 3, 4, 8}) {
+    INFO("upsampling by ", s);
+    const index_t k = 2 * s - s % 2;
+    nn::ConvTranspose2d<double> up(3, 3, k, {.stride = s, .padding = s / 2, .groups = 3}, nn::Bias::no);
+    nn::init::bilinear<double>(up.weight);
+    const auto x = normal<double>({1, 5, 7, 3});
+    const auto y = up(x), expected = resize(x, {5 * s, 7 * s});
+    REQUIRE(y.shape() == expected.shape());
+    double worst = 0;
+    for (index_t i = k / 2; i < 5 * s - k / 2; ++i)
+      for (index_t j = k / 2; j < 7 * s - k / 2; ++j)
+        for (index_t c = 0; c < 3; ++c) worst = std::max(worst, std::abs(y.at(0, i, j, c) - expected.at(0, i, j, c)));
+    CHECK(worst < 1e-12);
+    CHECK(std::abs(y.at(0, 0, 0, 0)) < std::abs(expected.at(0, 0, 0, 0)));
   }
 }
 
