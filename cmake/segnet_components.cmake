@@ -1,7 +1,7 @@
 # Headers that need a library have a target of their own, which exists where the library does.
 #
 #   segnet::io      io/image.hpp and what reads or writes compressed images: libpng, zlib, stb_image
-#   segnet::eigen   core/eigen.hpp: Eigen
+#   segnet::eigen   core/eigen.hpp, kernels/conv2d_matrix.hpp and what shows convolutions as matrices in report/: Eigen
 
 # segnet_component(NAME LIBRARIES target... PACKAGES cmake_package... DEBIAN debian_package...)
 function(segnet_component name)
