@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "conv2d_wgmma_kernels.cuh"
+#include "conv2d_wgmma_gather.cuh"
+#include "conv2d_wgmma_weight.cuh"
 
 namespace segnet::cuda {
 
@@ -311,7 +312,7 @@ template <class T>
 bool wgmma_takes(const kernels::ConvGeometry& g, ConvPass pass) {
   using namespace sm90;
   constexpr index_t unit = 16 / sizeof(T), most = index_t{1} << 31;
-  if (g.groups != 1 || g.C % unit || g.O % unit || g.taps() > Gathering::most_taps) return false;
+  if (g.groups != 1 || g.C % unit || g.O % unit || g.taps() > sm90::most_taps) return false;
   if (g.N * g.H * g.W >= most || g.N * g.OH * g.OW >= most || g.N * g.OH * g.OW == 0 || device_info().compute_capability != 90)
     return false;
   // TMA walks small tensors wrongly in some drivers.

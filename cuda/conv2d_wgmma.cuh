@@ -1,5 +1,5 @@
 // Convolution for Hopper: implicit matrix products by wgmma, fed by TMA. For bfloat16, and for float in tf32 (forward and grad_input).
-// The fastest way where it applies; `wgmma_takes` says where. The kernels are in conv2d_wgmma_kernels.cuh.
+// The fastest way where it applies; `wgmma_takes` says where. The kernels are in conv2d_wgmma_gather.cuh and conv2d_wgmma_weight.cuh.
 #pragma once
 
 #include "segnet/kernels/conv2d_geometry.hpp"
