@@ -152,7 +152,7 @@ ConvRow measure(const ConvLayer& layer, const ConvProblem& problem, int threads,
     first.push_back(seconds_of(runner.run));
     runner.fetch();
     if (const double difference = largest_difference(arrays.result, arrays.expected); !(difference < 1e-4)) {
-      std::fprintf(stderr, "%s, %s: %s is %.1e off and left out\n", layer.name.c_str(), to_string(problem.pass), name.c_str(), difference);
+      std::fprintf(stderr, "%s, %s: %s is %.1e off and left out\n", layer.name.c_str(), pass_name(problem.pass), name.c_str(), difference);
       all_right = false;
       first.pop_back();
       return;
@@ -208,7 +208,7 @@ void run(const Options& options) {
       const ConvProblem problem{layer.g, layer.transposed, pass};
       bool begun = false;
       for (const int threads : options.threads) {
-        const std::string name = concat(layer.name, "/", to_string(pass), "/", threads);
+        const std::string name = row_name(layer.name, pass, threads);
         if (!std::all_of(options.filters.begin(), options.filters.end(), [&](const auto& f) { return name.find(f) != name.npos; }))
           continue;
         if (options.list) {

@@ -12,6 +12,15 @@
 #include "segnet/io/json.hpp"
 #include "segnet/report/svg.hpp"
 
+inline const char* pass_name(ConvPass pass) {
+  return pass == ConvPass::forward ? "forward" : pass == ConvPass::grad_input ? "backward_data" : "backward_weight";
+}
+
+/// A row as --list and --filter name it.
+inline std::string row_name(const std::string& layer, ConvPass pass, int threads) {
+  return segnet::concat(layer, "/", pass_name(pass), "/", threads);
+}
+
 /// GFLOP/s by name.
 using Speeds = std::vector<std::pair<std::string, double>>;
 
@@ -24,6 +33,7 @@ struct ConvRow {
   std::string chosen;  ///< the algorithm that `automatic` stands for
   Speeds own{}, peers{};
 
+  std::string name() const { return row_name(layer, problem.pass, threads); }
   double intensity() const { return segnet::kernels::flops(problem.g) / segnet::kernels::compulsory_bytes(problem.g, sizeof(float)); }
 };
 
@@ -41,10 +51,6 @@ inline const std::vector<std::string> onednn_own = {"onednn_direct", "onednn_win
 inline const std::vector<std::string> onednn_plain = {"onednn_direct_nhwc", "onednn_direct_nchw", "onednn_winograd_nhwc"};
 inline const std::vector<std::string> libtorch = {"torch", "torch_nhwc"};
 
-inline const char* to_string(ConvPass pass) {
-  return pass == ConvPass::forward ? "forward" : pass == ConvPass::grad_input ? "backward_data" : "backward_weight";
-}
-
 inline void print_head() {
   std::puts(
       "GFLOP/s, medians. roof: per cent of the nearer ceiling, multiply-adds or memory. oneDNN direct and Winograd in its own layouts,");
@@ -56,7 +62,7 @@ inline void print_head() {
 inline void print_row(const ConvRow& row) {
   const auto cell = [](double value, int decimals) { return value > 0 ? segnet::report::fixed(value, decimals) : std::string(); };
   const double ours = automatic(row), own = fastest(row.peers, onednn_own), torch = fastest(row.peers, libtorch);
-  std::printf("| %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", row.layer.c_str(), to_string(row.problem.pass),
+  std::printf("| %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", row.layer.c_str(), pass_name(row.problem.pass),
               row.threads, cell(ours, 1).c_str(), cell(100 * ours / row.roof, 0).c_str(), row.chosen.c_str(),
               cell(fastest(row.peers, {"onednn_direct"}), 1).c_str(), cell(fastest(row.peers, {"onednn_winograd"}), 1).c_str(),
               cell(fastest(row.peers, onednn_plain), 1).c_str(), cell(torch, 1).c_str(), cell(own > 0 ? ours / own : 0, 2).c_str(),
@@ -72,8 +78,8 @@ inline void print_choices(const std::vector<ConvRow>& rows) {
     const auto best = std::max_element(row.own.begin(), row.own.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
     if (automatic(row) >= 0.95 * best->second) continue;
     if (wrong++ == 0) std::puts("");
-    std::printf("automatic is %s at %.1f GFLOP/s, %s reaches %.1f: %s, %s, %d threads\n", row.chosen.c_str(), automatic(row),
-                best->first.c_str(), best->second, row.layer.c_str(), to_string(row.problem.pass), row.threads);
+    std::printf("%s: automatic is %s at %.1f GFLOP/s, %s reaches %.1f\n", row.name().c_str(), row.chosen.c_str(), automatic(row),
+                best->first.c_str(), best->second);
   }
   std::printf("\n`automatic` is within 5 %% of the best algorithm in %zu of %zu rows.\n", rows.size() - wrong, rows.size());
 }
@@ -117,7 +123,7 @@ inline void print_targets(const std::vector<ConvRow>& rows) {
       log_sum += std::log(ratio);
       ++count;
       met += ratio >= target.ratio;
-      if (ratio < least) least = ratio, where = segnet::concat(row.layer, ", ", to_string(row.problem.pass), ", ", row.threads);
+      if (ratio < least) least = ratio, where = row.name();
     }
     if (count)
       std::printf("| %s | %s | %.2f | %.2f | %.2f (%s) | %d of %d |\n", target.what, target.than, target.ratio, std::exp(log_sum / count),
@@ -136,7 +142,7 @@ inline std::string conv_json(const std::vector<ConvRow>& rows) {
       json += json.size() > 1 ? ",\n  {\"layer\": " : "\n  {\"layer\": ";
       append_json_string(json, row.layer);
       json +=
-          concat(", \"pass\": \"", to_string(row.problem.pass), "\", \"threads\": ", row.threads, ", \"algorithm\": \"", algorithm, "\"");
+          concat(", \"pass\": \"", pass_name(row.problem.pass), "\", \"threads\": ", row.threads, ", \"algorithm\": \"", algorithm, "\"");
       if (algorithm == "automatic") json += concat(", \"chosen\": \"", row.chosen, "\"");
       json += concat(", \"gflops\": ", speed, ", \"peak_fraction\": ", speed / row.peak, ", \"roof_fraction\": ", speed / row.roof,
                      ", \"peers\": {");
@@ -171,7 +177,7 @@ inline std::string conv_roofline(const std::vector<ConvRow>& rows, int threads, 
   points("oneDNN, own layouts", any, [](const ConvRow& r) { return fastest(r.peers, onednn_own); });
   points("LibTorch", any, [](const ConvRow& r) { return fastest(r.peers, libtorch); });
   for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight})
-    points(segnet::concat("segnet ", to_string(pass)), [&](const ConvRow& r) { return r.problem.pass == pass; }, automatic);
+    points(segnet::concat("segnet ", pass_name(pass)), [&](const ConvRow& r) { return r.problem.pass == pass; }, automatic);
   return segnet::report::line_chart(series,
                                     {.title = segnet::concat("Convolution, float, ", threads, threads == 1 ? " thread" : " threads"),
                                      .x_label = "operations per byte of x, w and y",
