@@ -109,6 +109,21 @@ TEST_CASE("memory: statistics, cache, hard cap") {
   CHECK(memory_stats().peak >= memory_stats().in_use + (8u << 20));
   release_cached_memory();
   CHECK(memory_stats().cached == 0);
+
+  {  // scratch memory borrows a larger block, and gives it back whole
+    {
+      const Tensor<float> a({1 << 20});
+    }
+    const segnet::detail::Buffer<Cpu> scratch(1000, true);
+    CHECK(memory_stats().in_use == start.in_use + 1024);
+    CHECK(memory_stats().cached == (4u << 20) - 1024);
+    release_cached_memory();
+    CHECK(memory_stats().in_use + memory_stats().cached == start.in_use + (4u << 20));
+  }
+  CHECK(memory_stats().in_use == start.in_use);
+  CHECK(memory_stats().cached == 4u << 20);
+  release_cached_memory();
+  CHECK(memory_stats().cached == 0);
 }
 
 TEST_CASE_TEMPLATE("layout: from_nchw and to_nchw are inverse and put elements where they belong", T, float, double, std::uint8_t) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <tuple>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -46,12 +47,14 @@ class CpuAllocator {
     return (bytes + step - 1) / step * step;
   }
 
-  void* allocate(std::size_t bytes) {
+  /// A block, and its size: `bytes`, or more where a free block may be `borrowed`, of which the rest counts as cached.
+  std::pair<void*, std::size_t> allocate(std::size_t bytes, bool borrowed = false) {
     std::lock_guard lock(mutex_);
-    const auto found = free_.find(bytes);
+    const auto found = borrowed ? free_.lower_bound(bytes) : free_.find(bytes);
     void* block = nullptr;
+    std::size_t size = bytes;
     if (found != free_.end()) {
-      block = found->second;
+      std::tie(size, block) = *found;
       free_.erase(found);
       stats_.cached -= bytes;
       ++stats_.cache_hits;
@@ -70,14 +73,15 @@ class CpuAllocator {
     stats_.in_use += bytes;
     if (stats_.in_use > stats_.peak) stats_.peak = stats_.in_use;
     if (poison_) std::memset(block, 0xff, bytes);  // every float and double is a NaN
-    return block;
+    return {block, size};
   }
 
-  void deallocate(void* block, std::size_t bytes) {
+  /// Takes back a block of that size, of which `bytes` were in use.
+  void deallocate(void* block, std::size_t bytes, std::size_t size) {
     std::lock_guard lock(mutex_);
     stats_.in_use -= bytes;
     stats_.cached += bytes;
-    free_.emplace(bytes, block);
+    free_.emplace(size, block);
   }
 
   MemoryStats stats() const {
@@ -118,9 +122,11 @@ class CpuAllocator {
   }
 
   void release_locked() {
-    for (const auto& [bytes, block] : free_) std::free(block);
+    for (const auto& [size, block] : free_) {
+      std::free(block);
+      stats_.cached -= size;
+    }
     free_.clear();
-    stats_.cached = 0;
   }
 
   mutable std::mutex mutex_;
@@ -136,17 +142,21 @@ class Buffer;
 template <>
 class Buffer<Cpu> {
  public:
-  explicit Buffer(std::size_t bytes) : bytes_(CpuAllocator::rounded(bytes ? bytes : 1)), data_(CpuAllocator::instance().allocate(bytes_)) {}
+  /// `scratch`: it lives for one operation, and takes any free block that is large enough, so that large scratch memory of many
+  /// sizes adds nothing to what a program holds.
+  explicit Buffer(std::size_t bytes, bool scratch = false) : bytes_(CpuAllocator::rounded(bytes ? bytes : 1)) {
+    std::tie(data_, size_) = CpuAllocator::instance().allocate(bytes_, scratch);
+  }
   Buffer(void* data, std::shared_ptr<const void> owner) : data_(data), owner_(std::move(owner)) {}
   ~Buffer() {
-    if (bytes_) CpuAllocator::instance().deallocate(data_, bytes_);
+    if (bytes_) CpuAllocator::instance().deallocate(data_, bytes_, size_);
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   void* data() const { return data_; }
 
  private:
-  std::size_t bytes_ = 0;  // 0: not ours
+  std::size_t bytes_ = 0, size_ = 0;  // 0: not ours
   void* data_;
   std::shared_ptr<const void> owner_;
 };

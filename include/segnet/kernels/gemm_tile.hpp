@@ -18,7 +18,7 @@ namespace segnet::kernels {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(index_t count) : buffer_(static_cast<std::size_t>(count) * sizeof(T)) {}
+  explicit Scratch(index_t count) : buffer_(static_cast<std::size_t>(count) * sizeof(T), true) {}
   T* data() const { return static_cast<T*>(buffer_.data()); }
 
  private:
