@@ -203,6 +203,18 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
   CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
 }
 
+TEST_CASE("an auxiliary head: trained with, predicted without") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  const Outcome trained = run(folder, train_arguments(folder, folder / "run", {"--model", "pspnet", "--aux", "0.4", "--epochs", "1"}));
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(SafetensorsFile(folder / "run/best.safetensors").has("aux.4.weight"));
+  CHECK(run(folder, {"predict", folder / "run/best.safetensors", folder / "images/0.png", "-o", folder / "out"}).code == 0);
+  CHECK(read_label_map(folder / "out/0.png").shape() == Shape{24, 32});
+}
+
 TEST_CASE("transfer learning: what is frozen stays to the bit, what is new learns faster, a resume needs nothing again") {
   NEEDS_PROGRAM
   const Folder folder;
@@ -270,6 +282,7 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   NEEDS_PROGRAM
   const Folder folder;
   const Outcome list = run(folder, {"recipes"});
+  CHECK(list.code == 0);  // each is of a network that there is
   for (const char* name : {"fcn8s", "fc-densenet103", "deeplab-v3", "pspnet"}) CHECK(list.out.find(name) != std::string::npos);
   const auto config = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {"train", "--print-config", "--lr-head", "3x"});
@@ -370,6 +383,7 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train({"--scale-max", "2"}), "--crop");
   fails(train({"--batch", "1000"}), "--batch");
   fails(train({"--model", "vnet"}), "vnet");
+  fails(train({"--model", "resnet18"}), "classifier");
   fails(train({"--depth", "0"}), "depth");
   fails(train({"--device", "tpu"}), "--device");
   fails(train({"--precision", "bf16"}), "--precision");
