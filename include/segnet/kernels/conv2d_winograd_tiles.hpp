@@ -1,0 +1,172 @@
+// The parts that the passes of Winograd convolution share: where tiles lie, their transformation, and the matrix products between.
+#pragma once
+
+#include "segnet/kernels/conv2d_geometry.hpp"
+#include "segnet/kernels/conv2d_winograd_transform.hpp"
+#include "segnet/kernels/gemm_tile.hpp"
+
+namespace segnet::kernels::winograd {
+
+[[nodiscard]] constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
+[[nodiscard]] constexpr index_t round_up(index_t a, index_t b) { return divide_up(a, b) * b; }
+
+/// Images [N, H, W, pixel], from the first channel that is meant.
+template <class T>
+struct Images {
+  const T* data;
+  index_t H, W, pixel;
+};
+
+/// The tiles of m x m pixels that cover the result of a 3 x 3 convolution with stride 1. A dilated one is dilation.h * dilation.w
+/// dense ones, of the rows and columns of equal phase: a tile takes every dilation-th pixel.
+class Tiling {
+ public:
+  /// m rows, or columns: out, out + dilation, ... of which `count` exist. Their taps read from in, in + dilation, ...
+  struct Part {
+    index_t out, in, count;
+  };
+
+  Tiling(index_t N, index_t OH, index_t OW, Extent2 padding, Extent2 dilation, index_t m)
+      : rows_(parts(OH, padding.h, dilation.h, m)), columns_(parts(OW, padding.w, dilation.w, m)), N_(N) {}
+
+  index_t size() const { return N_ * static_cast<index_t>(rows_.size() * columns_.size()); }
+  index_t image(index_t tile) const { return tile / static_cast<index_t>(rows_.size() * columns_.size()); }
+  const Part& row(index_t tile) const { return rows_[static_cast<std::size_t>(tile) / columns_.size() % rows_.size()]; }
+  const Part& column(index_t tile) const { return columns_[static_cast<std::size_t>(tile) % columns_.size()]; }
+
+ private:
+  static std::vector<Part> parts(index_t size, index_t padding, index_t dilation, index_t m) {
+    std::vector<Part> all;
+    for (index_t phase = 0; phase < std::min(dilation, size); ++phase)
+      for (index_t out = phase; out < size; out += m * dilation)
+        all.push_back({out, out - padding, std::min(m, divide_up(size - out, dilation))});
+    return all;
+  }
+  std::vector<Part> rows_, columns_;
+  index_t N_;
+};
+
+/// Whether a convolution has the shape that this algorithm is about.
+[[nodiscard]] inline bool takes(const ConvGeometry& g) { return g.kh == 3 && g.kw == 3 && g.stride == Extent2(1); }
+
+/// m = 4 or 2: the tiles that need fewer multiplications, those that stick out of the image counted. Small images, and the phases of
+/// large dilations, fill tiles of 2 x 2 better.
+[[nodiscard]] inline int tile_size(const ConvGeometry& g, ConvPass pass) {
+  const bool back = pass == ConvPass::grad_input;
+  const auto multiplications = [&](index_t m) {
+    const Tiling tiling(g.N, back ? g.H : g.OH, back ? g.W : g.OW, 0, g.dilation, m);
+    return static_cast<double>(tiling.size() * (m + 2) * (m + 2));
+  };
+  return multiplications(4) < multiplications(2) ? 4 : 2;
+}
+
+/// A cache line: added to strides, which as multiples of a page would put all positions into the same few sets of the cache.
+template <class T>
+constexpr index_t line = 64 / sizeof(T);
+
+/// to[position * step + t * row + c] = the transform to n x n positions of `in` x `in` pixels, zeros outside of the image, of tile
+/// first + t for t < count and of channel c < channels. `start` says which pixels: Tiling::Part::in or out. `zeros` [channels].
+template <int in, int n, class T>
+void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dilation, index_t Tiling::Part::* start, index_t first,
+                      index_t count, index_t channels, const T* zeros, T* to, index_t step, index_t row) {
+  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    using S = Simd<T, decltype(isa)::value>;
+    const index_t position = step;  // a copy that no store can change
+    T* out = to;
+    for (index_t t = 0; t < count; ++t, out += row) {
+      const index_t h0 = tiling.row(first + t).*start, w0 = tiling.column(first + t).*start;
+      const T* image = images.data + tiling.image(first + t) * images.H * images.W * images.pixel;
+      const T* pixels[in * in];
+      for (index_t i = 0; i < in; ++i)
+        for (index_t j = 0; j < in; ++j) {
+          const index_t h = h0 + i * dilation.h, w = w0 + j * dilation.w;
+          const bool inside = h >= 0 && h < images.H && w >= 0 && w < images.W;
+          pixels[i * in + j] = inside ? image + (h * images.W + w) * images.pixel : zeros;
+        }
+      T padded[in * in][S::lanes];
+      if (channels < S::lanes)
+        for (index_t i = 0; i < in * in; ++i) {
+          for (index_t c = 0; c < S::lanes; ++c) padded[i][c] = c < channels ? pixels[i][c] : T(0);
+          pixels[i] = padded[i];
+        }
+      for (index_t c = 0;; c = std::min<index_t>(c + S::lanes, channels - S::lanes)) {  // the last ones may overlap
+        transform_2d<S, in, n>([](const auto& x, auto& y) SEGNET_INLINE_LAMBDA { evaluate(matrix_to_positions<in, n>(), x, y); },
+                               [&](int i, int j) SEGNET_INLINE_LAMBDA { return pixels[i * in + j] + c; },
+                               [&](int i, int j, const auto& x) SEGNET_INLINE_LAMBDA { S::at(out + (i * n + j) * position + c) = x; });
+        if (c + S::lanes >= channels) break;
+      }
+    }
+  });
+}
+
+/// A left operand: element (i, k) at data[i * row + k * step].
+template <class T>
+struct Rows {
+  const T* data;
+  index_t row, step;
+};
+
+/// out[i][j] (+)= sum over k < depth of a(i, k) * b[k * b_step + j], for `groups` times tile_rows / 3 rows i and NV vectors of j. Rows at
+/// equal distances need no pointers of their own, which a tile of gemm_tile.hpp fetches for each multiplication.
+template <Isa isa, int groups, int NV, class T>
+SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, index_t depth, T* out, index_t out_row, bool add) {
+  using S = Simd<T, isa>;
+  constexpr int R = tile_rows(isa) / 3;
+  typename S::Vector acc[groups * R][NV];
+  SEGNET_UNROLL for (int i = 0; i < groups * R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] =
+      add ? S::load(out + i * out_row + j * S::lanes) : typename S::Vector{};
+  const T* row[groups];
+  SEGNET_UNROLL for (int g = 0; g < groups; ++g) row[g] = a.data + g * R * a.row;
+  for (index_t k = 0; k < depth; ++k, b += b_step) {
+    typename S::Vector x[NV];
+    SEGNET_UNROLL for (int j = 0; j < NV; ++j) x[j] = S::load(b + j * S::lanes);
+    SEGNET_UNROLL for (int g = 0; g < groups; ++g) {
+      SEGNET_UNROLL for (int i = 0; i < R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[g * R + i][j] += row[g][i * a.row] * x[j];
+      row[g] += a.step;
+    }
+  }
+  SEGNET_UNROLL for (int i = 0; i < groups * R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) S::at(out + i * out_row + j * S::lanes) =
+      acc[i][j];
+}
+
+/// What the number of rows of a product is rounded up to.
+[[nodiscard]] inline index_t rows_step() { return tile_rows(current_isa()) / 3; }
+
+/// A product for each of `positions`: operands and results of one position lie a_next, b_next, out_next behind those of the one before.
+template <class T>
+struct Products {
+  index_t positions, rows, depth, columns;  // rows are rounded up to rows_step(), columns are whole vectors
+  Rows<T> a;
+  const T* b;
+  index_t b_step;  // from one row of b to the next; 0: panels of two vectors (the last may be one) are packed, one behind the other
+  T* out;
+  index_t out_row, a_next, b_next, out_next;
+};
+
+/// Computes them, or adds them to what is there.
+template <class T>
+void multiply(const Products<T>& p, bool add) {
+  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    constexpr Isa set = decltype(isa)::value;
+    constexpr index_t lanes = Simd<T, set>::lanes, R = tile_rows(set) / 3;
+    for (index_t position = 0; position < p.positions; ++position) {
+      const T *a = p.a.data + position * p.a_next, *b = p.b + position * p.b_next;
+      T* out = p.out + position * p.out_next;
+      const auto panel = [&]<int NV>(std::integral_constant<int, NV>, index_t j) SEGNET_INLINE_LAMBDA {
+        index_t i = 0;
+        const auto tile = [&]<int groups>(std::integral_constant<int, groups>) SEGNET_INLINE_LAMBDA {
+          multiply_rows<set, groups, NV>(Rows<T>{a + i * p.a.row, p.a.row, p.a.step}, b + j * (p.b_step ? 1 : p.depth),
+                                         p.b_step ? p.b_step : NV * lanes, p.depth, out + i * p.out_row + j, p.out_row, add);
+        };
+        for (; i + 2 * R < p.rows; i += 3 * R) tile(std::integral_constant<int, 3>{});
+        if (i + R < p.rows) tile(std::integral_constant<int, 2>{});
+        else if (i < p.rows) tile(std::integral_constant<int, 1>{});
+      };
+      index_t j = 0;
+      for (; j + lanes < p.columns; j += 2 * lanes) panel(std::integral_constant<int, 2>{}, j);
+      if (j < p.columns) panel(std::integral_constant<int, 1>{}, j);
+    }
+  });
+}
+
+}  // namespace segnet::kernels::winograd
