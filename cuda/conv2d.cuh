@@ -33,10 +33,11 @@ template <class T>
 [[nodiscard]] inline Precision float_precision() { return tf32_allowed() ? Precision::tf32 : Precision::full; }
 
 /// The algorithm that `automatic` stands for; any other is checked to suit the shape. `implicit_gemm`: whether tensor cores take it.
-/// @throws NotImplemented  implicit_gemm, where they do not; matrix
+/// @throws NotImplemented  implicit_gemm, where they do not; matrix, winograd
 template <class T>
 [[nodiscard]] ConvAlgorithm algorithm_on_gpu(const kernels::ConvGeometry& g, ConvAlgorithm wish, bool implicit_gemm) {
-  if (wish == ConvAlgorithm::matrix) throw NotImplemented("conv2d", "ConvAlgorithm::matrix on the GPU");
+  if (wish == ConvAlgorithm::matrix || wish == ConvAlgorithm::winograd)
+    throw NotImplemented("conv2d", concat("ConvAlgorithm::", to_string(wish), " on the GPU"));
   const ConvAlgorithm chosen = kernels::chosen_algorithm("conv2d", g, wish);
   if (chosen != ConvAlgorithm::implicit_gemm || implicit_gemm) return chosen;
   if (wish == ConvAlgorithm::automatic) return ConvAlgorithm::im2col_gemm;

@@ -172,7 +172,10 @@ TEST_CASE("conv2d: errors name the argument, what was expected and what came") {
         "segnet::conv2d: argument 'x': expected [N, H, W, C] with H, W, C of at least 1, got [2, 8, 0, 64]");
   CHECK(text(x, w, {}, {.groups = 2, .algorithm = ConvAlgorithm::depthwise}) ==
         "segnet::conv2d: argument 'algorithm': expected depthwise only where groups = C = O, got groups = 2, C = 64, O = 128");
-  CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 2, .algorithm = ConvAlgorithm::winograd}), NotImplemented);
+  CHECK(text(x, w, {}, {.stride = {1, 2}, .groups = 2, .algorithm = ConvAlgorithm::winograd}) ==
+        "segnet::conv2d: argument 'algorithm': expected winograd only for 3x3 kernels with stride 1, got kernel 3x3, stride 1x2");
+  CHECK(text(x, ones<float>({128, 3, 1, 32}), {}, {.groups = 2, .algorithm = ConvAlgorithm::winograd}) ==
+        "segnet::conv2d: argument 'algorithm': expected winograd only for 3x3 kernels with stride 1, got kernel 3x1, stride 1x1");
   CHECK_THROWS_AS((void)conv2d(x, w), ShapeError);
   CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 3}), ShapeError);
   CHECK_THROWS_AS((void)conv2d(x, w, {}, {.groups = 0}), ValueError);

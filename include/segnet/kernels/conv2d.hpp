@@ -3,39 +3,42 @@
 
 #include "segnet/core/bfloat16.hpp"
 #include "segnet/core/compiled.hpp"
+#include "segnet/kernels/conv2d_cost.hpp"
 #include "segnet/kernels/conv2d_depthwise.hpp"
 #include "segnet/kernels/conv2d_grad_weight.hpp"
 #include "segnet/kernels/conv2d_im2col_gemm.hpp"
 #include "segnet/kernels/conv2d_implicit_gemm.hpp"
 #include "segnet/kernels/conv2d_matrix_hook.hpp"
 #include "segnet/kernels/conv2d_reference.hpp"
+#include "segnet/kernels/conv2d_winograd.hpp"
+#include "segnet/kernels/conv2d_winograd_grad_weight.hpp"
 
 namespace segnet::kernels {
 
-/// The algorithm that `automatic` stands for; any other is checked to suit the shape.
-/// @throws ValueError  depthwise for other than one input channel per output channel   @throws NotImplemented  winograd
+/// Checks that an algorithm suits the shape; `automatic` becomes depthwise or implicit_gemm.
+/// @throws ValueError  depthwise for other than one input channel per output channel; winograd for other than 3 x 3 kernels, stride 1
 [[nodiscard]] inline ConvAlgorithm chosen_algorithm(std::string_view op, const ConvGeometry& g, ConvAlgorithm wish) {
   const bool depthwise = g.groups == g.C && g.groups == g.O;
-  switch (wish) {
-    case ConvAlgorithm::automatic:
-      return depthwise ? ConvAlgorithm::depthwise : ConvAlgorithm::implicit_gemm;
-    case ConvAlgorithm::winograd:
-      throw NotImplemented(op, "ConvAlgorithm::winograd");
-    case ConvAlgorithm::depthwise:
-      if (!depthwise)
-        throw ValueError(op, "algorithm", "depthwise only where groups = C = O",
-                         concat("groups = ", g.groups, ", C = ", g.C, ", O = ", g.O));
-      return wish;
-    default:
-      return wish;
-  }
+  if (wish == ConvAlgorithm::automatic) return depthwise ? ConvAlgorithm::depthwise : ConvAlgorithm::implicit_gemm;
+  if (wish == ConvAlgorithm::winograd && !winograd::takes(g))
+    throw ValueError(op, "algorithm", "winograd only for 3x3 kernels with stride 1",
+                     concat("kernel ", g.kh, "x", g.kw, ", stride ", g.stride));
+  if (wish == ConvAlgorithm::depthwise && !depthwise)
+    throw ValueError(op, "algorithm", "depthwise only where groups = C = O", concat("groups = ", g.groups, ", C = ", g.C, ", O = ", g.O));
+  return wish;
+}
+
+/// The same on the CPU, where `automatic` is what conv2d_cost.hpp finds cheapest for the shape, pass and element.
+template <class T>
+[[nodiscard]] ConvAlgorithm chosen_algorithm(const ConvGeometry& g, ConvPass pass, ConvAlgorithm wish) {
+  return wish == ConvAlgorithm::automatic ? cheapest_algorithm(g, pass, sizeof(T)) : chosen_algorithm("conv2d", g, wish);
 }
 
 /// y [N, OH, OW, O] = the epilogue of w * x, a bias or more; see reference::conv2d and Epilogue.
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y,
             ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
-  switch (chosen_algorithm("conv2d", g, algorithm)) {
+  switch (chosen_algorithm<T>(g, ConvPass::forward, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d(g, x, w, e, y);
     case ConvAlgorithm::matrix:
@@ -43,6 +46,8 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogu
       return finish(e, g.O, y);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d(g, x, w, e, y);
+    case ConvAlgorithm::winograd:
+      return winograd::conv2d(g, x, w, e, y);
     case ConvAlgorithm::depthwise:
       return depthwise::conv2d(g, x, w, e, y);
     default:
@@ -55,7 +60,7 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogu
 template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx,
                        ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
-  switch (chosen_algorithm("conv2d", g, algorithm)) {
+  switch (chosen_algorithm<T>(g, ConvPass::grad_input, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d_grad_input(g, dy, w, e, dx);
     case ConvAlgorithm::matrix:
@@ -63,6 +68,8 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
       return finish(e, g.C, dx);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d_grad_input(g, dy, w, e, dx);
+    case ConvAlgorithm::winograd:
+      return winograd::conv2d_grad_input(g, dy, w, e, dx);
     case ConvAlgorithm::depthwise:
       return depthwise::conv2d_grad_input(g, dy, w, e, dx);
     default:
@@ -74,13 +81,15 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw,
                         ConvAlgorithm algorithm = ConvAlgorithm::automatic) {
-  switch (chosen_algorithm("conv2d", g, algorithm)) {
+  switch (chosen_algorithm<T>(g, ConvPass::grad_weight, algorithm)) {
     case ConvAlgorithm::reference:
       return reference::conv2d_grad_weight(g, dy, x, dw);
     case ConvAlgorithm::matrix:
       return matrix::passes<T>().conv2d_grad_weight(g, dy, x, dw);
     case ConvAlgorithm::im2col_gemm:
       return im2col_gemm::conv2d_grad_weight(g, dy, x, dw);
+    case ConvAlgorithm::winograd:
+      return winograd::conv2d_grad_weight(g, dy, x, dw);
     case ConvAlgorithm::depthwise:
       return depthwise::conv2d_grad_weight(g, dy, x, dw);
     default:
