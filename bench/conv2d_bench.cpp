@@ -90,7 +90,7 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-ConvAlgorithm chosen(const ConvProblem& p) { return kernels::chosen_algorithm("conv2d", p.g, ConvAlgorithm::automatic); }
+ConvAlgorithm chosen(const ConvProblem& p) { return kernels::chosen_algorithm<float>(p.g, p.kernel(), ConvAlgorithm::automatic); }
 
 ConvRunner run_segnet(const ConvProblem& p, const ConvArrays& a, ConvAlgorithm algorithm) {
   const auto& g = p.g;
