@@ -116,6 +116,7 @@ TEST_CASE("conv2d on the GPU: an empty batch, and what is refused") {
                              {Tensor<float>({0, 5, 5, 3}), ones<float>({4, 3, 3, 3}), ones<float>({4})});
   const auto x = ones<float, Cuda>({1, 4, 4, 2}), w = ones<float, Cuda>({2, 3, 3, 2});
   CHECK_THROWS_AS((void)conv2d(x, w, {}, {.algorithm = ConvAlgorithm::winograd}), NotImplemented);
+  CHECK_THROWS_AS((void)conv2d(x, w, {}, {.algorithm = ConvAlgorithm::matrix}), NotImplemented);
   CHECK_THROWS_AS((void)conv2d(x, w, {}, {.algorithm = ConvAlgorithm::depthwise}), ValueError);
   CHECK_THROWS_AS((void)conv2d(cast<double>(x), cast<double>(w), {}, {.algorithm = ConvAlgorithm::implicit_gemm}), NotImplemented);
   CHECK_THROWS_AS((void)conv2d(x, ones<float, Cuda>({2, 3, 3, 3})), ShapeError);

@@ -7,6 +7,7 @@
 #include "segnet/ops/pixel_shuffle.hpp"
 #include "segnet/ops/repeat.hpp"
 #include "segnet/ops/unfold.hpp"
+#include "segnet/ops/unpool.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -147,6 +148,14 @@ TEST_CASE("pad, flip, roll, repeat, expand on the GPU") {
   check_everywhere("repeat, nothing", [](const auto& x) { return repeat(x[0], {0, 2}); }, {{3, 5}});
   check_everywhere("expand", [](const auto& x) { return expand(x[0], {4, 3, 5, 6}); }, {{3, 1, 6}});
   check_everywhere("expand channels", [](const auto& x) { return expand(x[0], {3, 5, 64}); }, {{3, 5, 1}});
+}
+
+TEST_CASE("unpooling by rule on the GPU") {
+  if (!gpu()) return;
+  for (const Extent2 factor : {Extent2(1), Extent2(2), Extent2(3, 4)}) {
+    check_everywhere("nearest_unpool2d", [&](const auto& x) { return nearest_unpool2d(x[0], factor); }, {{2, 5, 7, 3}});
+    check_everywhere("bed_of_nails_unpool2d", [&](const auto& x) { return bed_of_nails_unpool2d(x[0], factor); }, {{2, 5, 7, 8}});
+  }
 }
 
 TEST_CASE("pixel_shuffle, unfold, fold on the GPU") {
