@@ -39,6 +39,13 @@ std::string with_decimals(double value, int decimals) {
   return buffer;
 }
 
+/// 15.5, not 15.50: published figures have the digits that they have.
+std::string as_written(double value) {
+  char buffer[40];
+  std::snprintf(buffer, sizeof buffer, "%g", value);
+  return buffer;
+}
+
 /// "1 x 512 x 512 x 3" is [N, H, W, C]: "512 x 512".
 std::string image_size(const Shape& input) { return concat(input[1], " x ", input[2]); }
 
@@ -63,7 +70,7 @@ void print_markdown() {
                 : p.parameters == s.parameters ? "the same"
                                                : nn::grouped(p.parameters).c_str(),
                 with_decimals(static_cast<double>(s.multiply_adds) * 1e-9, 2).c_str(),
-                p.giga_multiply_adds > 0 ? with_decimals(p.giga_multiply_adds, 2).c_str() : "", p.result.c_str(), info.source.c_str());
+                p.giga_multiply_adds > 0 ? as_written(p.giga_multiply_adds).c_str() : "", p.result.c_str(), info.source.c_str());
   }
 }
 

@@ -172,9 +172,12 @@ struct Training {
     if (!config.init.empty()) {
       const auto state = network.state_dict();
       const WeightsFile file(config.init);
-      const LoadReport report = load_weights(file, state, matching_prefixes(file, state));
+      const LoadOptions names = matching_prefixes(file, state);
+      const LoadReport report = load_weights(file, state, names);
       if (report.loaded.empty()) throw IoError(config.init, concat("no tensor fits this network: ", to_string(report)));
-      std::printf("%s: %s\n", config.init.c_str(), to_string(report, 20).c_str());
+      const bool renamed = !names.prefix.empty() || !names.into.empty();
+      std::printf("%s%s: %s\n", config.init.c_str(), renamed ? concat(", '", names.prefix, "*' as '", names.into, "*'").c_str() : "",
+                  to_string(report, 20).c_str());
       if (config.head.empty())
         for (const auto& entry : state)
           if (std::find(report.loaded.begin(), report.loaded.end(), entry.name) == report.loaded.end()) head.push_back(entry.name);
@@ -217,6 +220,7 @@ template <class T, class D>
 int train(TrainConfig config, const OutputFolder& paths, const std::optional<SafetensorsFile>& checkpoint, const RunState& resumed) {
   const std::string last = paths.of("last.safetensors");
   const NetworkInfo& info = network_info(config.model.name);
+  if (info.classifier) throw ValueError("train", "--model", "a segmentation network", info.name + ", a classifier of whole images");
   const auto open = [&](const char* split) {
     return data::Dataset(data::Cached(open_dataset(config.data, split), static_cast<std::size_t>(config.cache * 0x1p30)));
   };
@@ -294,11 +298,16 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
       const double lr = schedule.lr(state.step);
       training.optimizer->set_lr(lr);
       training.optimizer->zero_grad();
-      const Tensor<float, D> loss = cross_entropy(training.network(cast<T>(batch.images)), batch.labels,
-                                                  {.class_weight = class_weight,
-                                                   .ignore_index = train_data.info().ignore_index,
-                                                   .label_smoothing = config.label_smoothing,
-                                                   .check_labels = false});  // the loader did
+      const auto loss_of = [&](const Tensor<T, D>& logits) {
+        return cross_entropy(logits, batch.labels,
+                             {.class_weight = class_weight,
+                              .ignore_index = train_data.info().ignore_index,
+                              .label_smoothing = config.label_smoothing,
+                              .check_labels = false});  // the loader did
+      };
+      const auto outputs = training.network.outputs(cast<T>(batch.images));
+      Tensor<float, D> loss = loss_of(outputs[0]);
+      if (outputs.size() > 1) loss = loss + loss_of(outputs[1]) * static_cast<float>(config.model.aux);
       unread.push_back({state.step, lr, loss.detach()});
       if ((state.step + 1) % read_every<D> == 0 && !read_losses()) return 1;
       loss.backward();

@@ -6,7 +6,7 @@
 #include "segnet/models/deeplabv3_plus.hpp"
 #include "segnet/models/fcn_resnet.hpp"
 #include "segnet/models/pspnet.hpp"
-#include "segnet/nn/summary.hpp"
+#include "segnet/nn/any_module.hpp"
 #include "segnet/ops/cross_entropy.hpp"
 #include "segnet/optim/sgd.hpp"
 #include "support/testing.hpp"
@@ -182,11 +182,15 @@ TEST_CASE("FCN, DeepLab and PSPNet: logits have the size of the image, whatever 
   check(DeepLabVgg<>({.classes = 5, .width = 2, .branches = {{.channels = 4}}}));
   check(DeepLabVgg<>({.classes = 5, .width = 2, .branches = {{4, 4, 3}, {7, 2, 3}, {3, 12, 3}}}));
   check(MultiScale<DeepLabV2<>>{DeepLabV2<>({.classes = 5, .backbone = small})});
+  const auto outputs = nn::AnyModule<>(PspNet<>({.classes = 5, .backbone = small})).outputs(concat({x, x}, 0));
+  REQUIRE(outputs.size() == 2);
+  CHECK(outputs[1].shape() == Shape{2, 33, 46, 5});
+  CHECK(nn::AnyModule<>(DeepLabV2<>({.classes = 5, .backbone = small})).outputs(x).size() == 1);
   PspNet<> without({.classes = 5, .aux = false, .backbone = small});
   nn::eval(without);
   CHECK(!without.with_aux(x).aux);
   // Sides of 8 n + 1 give maps of n + 1.
-  CHECK(DeepLabVgg<>({.width = 2, .branches = {{.channels = 4}}}).features(zeros<float>({1, 321, 33, 3})).shape() == Shape{1, 41, 5, 21});
+  CHECK(DeepLabVgg<>({.width = 2, .branches = {{.channels = 4}}}).coarse(zeros<float>({1, 321, 33, 3})).shape() == Shape{1, 41, 5, 21});
 }
 
 TEST_CASE("ASPP: rates that leave the map are 1x1 convolutions; sums of branches") {
@@ -253,7 +257,7 @@ TEST_CASE("Multi-scale DeepLab: the largest logit of all scales") {
   const auto x = normal<float>({1, 41, 33, 3});
   const auto all = net.logits(x);
   REQUIRE(all.size() == 4);
-  CHECK(all[0].to_vector() == net.network.features(x).to_vector());
+  CHECK(all[0].to_vector() == net.network.coarse(x).to_vector());
   for (index_t i = 0; i < all[3].numel(); ++i) CHECK(all[3].data()[i] == std::max({all[0].data()[i], all[1].data()[i], all[2].data()[i]}));
   net.scales = {1};
   CHECK(net(x).to_vector() == net.network(x).to_vector());

@@ -2,7 +2,7 @@
 // connected CRFs", arXiv:1412.7062, section 3.1, and "DeepLab", arXiv:1606.00915, section 3 (figures 5 and 7: ASPP).
 // Layers on VGG-16 have Caffe's names; those on ResNet torchvision's, under `backbone`.
 //
-// At test time logits are resized eight times; at training labels may be taken at every eighth pixel instead (`features`). The dense
+// At test time logits are resized eight times; at training labels may be taken at every eighth pixel instead (`coarse`). The dense
 // CRF is not part of the network.
 #pragma once
 
@@ -69,7 +69,7 @@ struct DeepLabVgg {
   }
 
   /// Logits at the network's own size, ceil(H / 8) x ceil(W / 8).
-  Tensor<T, D> features(const Tensor<T, D>& x) const {
+  Tensor<T, D> coarse(const Tensor<T, D>& x) const {
     Tensor<T, D> y = x;
     for (std::size_t b = 0; b < 5; ++b) y = max_pool2d(vgg(b, y), {.kernel = 3, .stride = b < 3 ? 2 : 1, .padding = 1}).output;
     if (options.average_pool) y = avg_pool2d(y, {.kernel = 3, .stride = 1, .padding = 1});
@@ -81,7 +81,7 @@ struct DeepLabVgg {
     }
     return sum;
   }
-  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return resize(features(x), {x.dim(1), x.dim(2)}); }
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return resize(coarse(x), {x.dim(1), x.dim(2)}); }
 
   template <class Self, class Visit>
   static void for_each_field(Self& self, Visit&& visit) {
@@ -111,8 +111,8 @@ struct DeepLabV2 {
   explicit DeepLabV2(const DeepLabV2Options& o = {}) : backbone(o.backbone), aspp(o.backbone.channels(4), o.classes, o.rates) {}
 
   /// Logits at the network's own size, ceil(H / 8) x ceil(W / 8).
-  Tensor<T, D> features(const Tensor<T, D>& x) const { return aspp(backbone(x)); }
-  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return resize(features(x), {x.dim(1), x.dim(2)}); }
+  Tensor<T, D> coarse(const Tensor<T, D>& x) const { return aspp(backbone(x)); }
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const { return resize(coarse(x), {x.dim(1), x.dim(2)}); }
   SEGNET_FIELDS(backbone, aspp)
 };
 
@@ -129,7 +129,7 @@ struct MultiScale {
     for (const double scale : scales) {
       const auto part = [scale](index_t n) { return std::max<index_t>(1, static_cast<index_t>(static_cast<double>(n) * scale + 0.5)); };
       const Extent2 size(part(x.dim(1)), part(x.dim(2)));
-      const auto y = network.features(size == Extent2(x.dim(1), x.dim(2)) ? x : resize(x, size));
+      const auto y = network.coarse(size == Extent2(x.dim(1), x.dim(2)) ? x : resize(x, size));
       all.push_back(all.empty() ? y : resize(y, {all[0].dim(1), all[0].dim(2)}));
     }
     Tensor<T, D> fused = all[0];

@@ -34,6 +34,7 @@ struct ResNetOptions {
   ResNetStride stride_in = ResNetStride::conv3x3;
   ResNetStem stem = ResNetStem::plain;
   /// The first block of a dilated layer is dilated like those behind it (Caffe's DeepLab, PSPNet), not like the layer before (torchvision).
+  /// What keeps the function of weights trained at stride 32 is false for `conv3x3`, true for `conv1x1`.
   bool dilate_first_block = false;
   std::array<index_t, 3> multi_grid{1, 1, 1};  ///< factors of layer4's dilation, block by block (DeepLab v3: 1, 2, 4)
 

@@ -17,6 +17,8 @@ class AnyModule {
 
   explicit operator bool() const { return held_ != nullptr; }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const { return held_->forward(x); }
+  /// What training takes losses of: the result and, of a network that has an auxiliary head (`with_aux`), that head's.
+  [[nodiscard]] std::vector<Tensor<T, D>> outputs(const Tensor<T, D>& x) const { return held_->outputs(x); }
   [[nodiscard]] std::vector<NamedTensor<Master<T>, D>> state_dict() const { return held_->state_dict(); }
   void train(bool training = true, std::string_view part = {}) { held_->train(training, part); }
   void eval() { held_->train(false, {}); }
@@ -26,6 +28,7 @@ class AnyModule {
   struct Base {
     virtual ~Base() = default;
     virtual Tensor<T, D> forward(const Tensor<T, D>& x) const = 0;
+    virtual std::vector<Tensor<T, D>> outputs(const Tensor<T, D>& x) const = 0;
     virtual std::vector<NamedTensor<Master<T>, D>> state_dict() const = 0;
     virtual void train(bool training, std::string_view part) = 0;
     virtual Summary summarize(const Shape& input) = 0;
@@ -34,6 +37,14 @@ class AnyModule {
   struct Holder final : Base {
     explicit Holder(M m) : module(std::move(m)) {}
     Tensor<T, D> forward(const Tensor<T, D>& x) const override { return module(x); }
+    std::vector<Tensor<T, D>> outputs(const Tensor<T, D>& x) const override {
+      if constexpr (requires { module.with_aux(x); }) {
+        const auto [out, aux] = module.with_aux(x);
+        return aux ? std::vector{out, aux} : std::vector{out};
+      } else {
+        return {module(x)};
+      }
+    }
     std::vector<NamedTensor<Master<T>, D>> state_dict() const override { return nn::state_dict<Master<T>, D>(module); }
     void train(bool training, std::string_view part) override { nn::train(module, training, part); }
     Summary summarize(const Shape& input) override { return nn::summarize<T, D>(module, input); }
