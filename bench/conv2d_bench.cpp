@@ -34,7 +34,7 @@ constexpr const char* help = R"(conv2d_bench [OPTION...]
   --only              only the layers of --layer
   --threads N,M,...   instead of 1,2
   --reference         the plain loops too
-  --list              names the rows and what `automatic` chooses, measures nothing
+  --list              names the rows, what `automatic` chooses and the estimates it compares; measures nothing
   --output DIR        of conv.json and conv_roofline.svg (out/bench)
 )";
 
@@ -212,7 +212,8 @@ void run(const Options& options) {
         if (!std::all_of(options.filters.begin(), options.filters.end(), [&](const auto& f) { return name.find(f) != name.npos; }))
           continue;
         if (options.list) {
-          std::printf("%-60s %s\n", name.c_str(), to_string(chosen(problem)));
+          std::printf("%-50s %-14s %s\n", name.c_str(), to_string(chosen(problem)),
+                      to_string(kernels::conv2d_costs(problem.g, problem.kernel())).c_str());
           continue;
         }
         if (!arrays) arrays.emplace(layer.g);
