@@ -36,11 +36,13 @@ struct Col2im {
   SEGNET_HOST_DEVICE void operator()(index_t i) const {
     const index_t c = i % g.group_inputs(), w = i / g.group_inputs() % g.W, h = i / (g.group_inputs() * g.W);
     Master<T> sum = bias ? static_cast<Master<T>>(bias[c]) : Master<T>(0);
-    for (index_t ki = 0; ki < g.kh; ++ki)
-      for (index_t kj = 0; kj < g.kw; ++kj) {
-        const index_t oh = g.output_row(h, ki), ow = g.output_column(w, kj);
-        if (oh >= 0 && ow >= 0) sum += dcol[((oh * g.OW + ow) * g.taps() + ki * g.kw + kj) * g.group_inputs() + c];
+    for (index_t ki = 0; ki < g.kh; ++ki) {
+      const index_t oh = g.output_row(h, ki);
+      for (index_t kj = 0; kj < (oh >= 0 ? g.kw : 0); ++kj) {
+        const index_t ow = g.output_column(w, kj);
+        if (ow >= 0) sum += dcol[((oh * g.OW + ow) * g.taps() + ki * g.kw + kj) * g.group_inputs() + c];
       }
+    }
     dx[(h * g.W + w) * g.C + c] = static_cast<T>(sum);
   }
 };
