@@ -114,8 +114,9 @@ void run_receptive_field(const std::vector<std::string>& layers, index_t input) 
 
 void run_matrix(const Convolution& c, bool padded, bool by_number, const std::string& svg) {
   const kernels::ConvGeometry g = c.geometry();
-  if (g.OH * g.OW * g.O > 256 || g.H * g.W * g.C > 256)
-    throw ValueError("arith matrix", "--input", "at most 256 inputs and 256 outputs", concat(g.H * g.W * g.C, " and ", g.OH * g.OW * g.O));
+  const auto more_than_256 = [](const Shape& image) { return image[1] > 256 || image[2] > 256 || image[3] > 256 || image.numel() > 256; };
+  if (more_than_256(g.x_shape()) || more_than_256(g.y_shape()))
+    throw ValueError("arith matrix", "--input", "at most 256 inputs and 256 outputs", concat(g.x_shape(), " and ", g.y_shape()));
   report::NamedMatrix m = padded ? report::padded_matrix(g, c.pads().end) : report::named_matrix(g);
   const Tensor<double> w = numbers("--weights", g.w_shape(), c.weights, 1);
   if (by_number) m.weights = report::element_values(w);
@@ -168,14 +169,16 @@ struct Drawing {
 
 /// Writes the numbers of the convolution into the cells of its drawing.
 void label_cells(report::ConvScene& scene, const Convolution& c) {
-  const Tensor<double> w = numbers("--weights", c.w_shape(), c.weights, 1),
-                       x = numbers("--data", c.x_shape(), c.data, c.transposed ? 1 : 0);
-  scene.inputs.assign(scene.cells.size(), "");
-  const Labels values = report::element_values(x);
-  for (std::size_t i = 0, next = 0; i < scene.cells.size(); ++i)
-    if (scene.cells[i] == report::ConvScene::Cell::input) scene.inputs[i] = values[next++];
-  scene.weights = report::element_values(c.transposed ? direct_convolution(x, w, c.backward()).w : w);
-  scene.outputs = report::element_values(c.transposed ? conv_transpose2d(x, w, {}, c.backward()) : conv2d(x, w, {}, c.forward()));
+  const Tensor<double> w = numbers("--weights", c.w_shape(), c.weights, 1);
+  const Tensor<double> x = numbers("--data", c.x_shape(), c.data, c.transposed ? 1 : 0);
+  const Padding2 p = c.pads();
+  const DirectConvolution<double> direct =
+      c.transposed ? direct_convolution(x, w, c.backward())
+                   : DirectConvolution<double>{
+                         pad(x, {0, 0, p.begin.w, p.end.w, p.begin.h, p.end.h}), w, {c.extent(c.stride), 0, c.extent(c.dilation)}};
+  scene.inputs = report::element_values(direct.x);
+  scene.weights = report::element_values(direct.w);
+  scene.outputs = report::element_values(conv2d(direct.x, direct.w, {}, direct.options));
 }
 
 void run_draw(const Convolution& c, const Drawing& drawing) {

@@ -76,6 +76,13 @@ TEST_CASE("arith draw: an SVG, and a picture for each step") {
   CHECK(markup.error == "");
   CHECK(markup.all("animateTransform").size() == 2);
   CHECK(markup.has_text("45"));  // the last output
+  // Padding crops the first of three pixels: it is not drawn.
+  const Outcome cropped =
+      arith("draw --input 1 3 --kernel 1 2 --stride 1 2 --padding 0 2 --transposed --data 17 18 19 --numbers -o " + svg);
+  CHECK(cropped.code == 0);
+  const Markup rest = parse_markup(load(svg));
+  CHECK_FALSE(rest.has_text("17"));
+  CHECK(rest.has_text("18"));
   CHECK(load(frames + "/0024.png").starts_with("\x89PNG"));
   CHECK_FALSE(std::filesystem::exists(frames + "/0025.png"));
 }

@@ -130,7 +130,7 @@ TEST_CASE("conv_scene: which cells are padding, pixels and inserted zeros") {
   CHECK(turned.stride == Extent2(1));
   // Cropped beyond the first pixel: it is not seen.
   CHECK(conv_transpose_scene({1, 3}, {1, 2}, {.stride = {1, 2}, .padding = {0, 2}}).cells == std::vector{zero, input, zero});
-  CHECK_THROWS_AS((void)conv_scene({100, 100}, {1, 1}), ValueError);
+  for (const index_t huge : {index_t{100}, index_t{1} << 40}) CHECK_THROWS_AS((void)conv_scene({huge, huge}, {1, 1}), ValueError);
 }
 
 TEST_CASE("conv_animation: the window, the output and the rays go through all steps; outputs appear in order") {

@@ -25,8 +25,9 @@ struct ConvScene {
 
 namespace detail {
 inline void check_steps(const ConvScene& scene) {
-  if (scene.steps() > 1024 || scene.shown.h * scene.shown.w > 4096)
-    throw ValueError("ConvScene", "size", "at most 1024 outputs and 64x64 inputs with their padding",
+  const auto more_than = [](index_t most, Extent2 e) { return e.h > most || e.w > most / e.h; };
+  if (more_than(1024, scene.output) || more_than(4096, scene.shown))
+    throw ValueError("ConvScene", "size", "at most 1024 outputs, and 4096 inputs with their padding",
                      concat(scene.output, " outputs and ", scene.shown, " inputs"));
 }
 inline std::string sizes_title(std::string_view name, Extent2 in, Extent2 out, const kernels::ConvGeometry& g, const Padding2& padding) {
