@@ -21,6 +21,7 @@ void add_metrics(Registry&);
 void add_missing(Registry&);
 void add_networks(Registry&);
 void add_networks_classic(Registry&);
+void add_networks_torchvision(Registry&);
 void add_normalization(Registry&);
 void add_pooling(Registry&);
 void add_reductions(Registry&);
@@ -75,8 +76,8 @@ class Runner {
  public:
   Runner(std::set<std::string> only, bool cpu, bool gpu) : only_(std::move(only)), cpu_(cpu), gpu_(gpu) {
     for (const auto add : {add_convolutions, add_elementwise, add_hash, add_indexing, add_linear_algebra, add_losses, add_metrics,
-                           add_networks, add_networks_classic, add_normalization, add_pooling, add_reductions, add_shapes, add_softmax,
-                           add_training, add_upsample, add_missing})
+                           add_networks, add_networks_classic, add_networks_torchvision, add_normalization, add_pooling, add_reductions,
+                           add_shapes, add_softmax, add_training, add_upsample, add_missing})
       add(registry_);
   }
 

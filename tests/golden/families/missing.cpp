@@ -28,8 +28,7 @@ void add_missing(Registry& registry) {
                            "roi_align",
                            "roi_pool"})
     registry.add_missing(name);
-  for (const char* net :
-       {"fcdensenet", "fcos", "hrnet", "internimage", "lawin", "mit", "rcnn", "retinanet", "segformer", "tv_cls", "tv_seg", "uperhead"})
+  for (const char* net : {"fcdensenet", "fcos", "hrnet", "internimage", "lawin", "mit", "rcnn", "retinanet", "segformer", "uperhead"})
     registry.add_missing(concat("models/", net));
 }
 
