@@ -122,6 +122,7 @@ TEST_CASE_TEMPLATE("conv2d, conv_transpose2d: every algorithm equals the referen
   for (std::size_t a = 0; a < std::size(algorithms); ++a) {
     INFO(to_string(algorithms[a]), " took ", accepted[a], " of ", cases);
     if (algorithms[a] == ConvAlgorithm::depthwise) CHECK(accepted[a] > cases / 5);
-    else if (algorithms[a] != ConvAlgorithm::winograd) CHECK(accepted[a] == cases);
+    else if (algorithms[a] == ConvAlgorithm::winograd) CHECK(accepted[a] > cases / 10);
+    else CHECK(accepted[a] == cases);
   }
 }
