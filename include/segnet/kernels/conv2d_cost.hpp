@@ -45,9 +45,9 @@ namespace detail {
     const double x = tiles * in * std::ceil(static_cast<double>(O) / 64), dy = tiles * out * std::ceil(static_cast<double>(K) / 64);
     return groups * (products + positions * (x + dy) / 7);
   }
-  const double blocks = std::ceil(tiles / std::clamp(1000 / static_cast<double>(K + O) * 4, 24.0, 96.0));
-  const double u = positions * static_cast<double>(K) * out, kept = groups * u <= (1 << 20) ? 1 : blocks;
-  return groups * (products + positions * tiles * (in / 5 + out / 6) + u * kept / 8);
+  // U is made once if it stays in the cache, else for each block of tiles.
+  const double u = positions * static_cast<double>(K) * out, made = groups * u <= (1 << 20) ? 1 : std::ceil(tiles / 24);
+  return groups * (products + positions * tiles * (in / 5 + out / 6) + u * made / 8);
 }
 
 }  // namespace detail

@@ -54,14 +54,15 @@ struct Plan {
 
   Plan(const Correlation<T>& c, index_t m, index_t threads)
       : tiling(c.N, c.OH, c.OW, c.padding, c.dilation, m), positions((m + 2) * (m + 2)), K(c.K), O(c.O), groups(c.groups) {
-    constexpr index_t size = sizeof(T), some = 256 / size, cache = (1 << 19) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
+    constexpr index_t size = sizeof(T), some = 128 / size, cache = (1 << 18) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
     const index_t lanes = PackedPanels<T>::lanes();
     depth = round_up(divide_up(K, divide_up(K, some)), lanes);
     depths = divide_up(K, depth);
     width = std::min(round_up(divide_up(O, divide_up(O, some)), 2 * lanes), round_up(O, lanes));
     widths = divide_up(O, width);
     keeps_u = parts() * u_size() <= kept;
-    // As many tiles as stay in the second-level cache; at least 24, since U is made for each block.
+    // Parts of U, V and M together fill half of a second-level cache of 1 MiB, which transforms that store to 36 places need more than
+    // products need long rows. At least 24 tiles, since U is made for each block.
     block = std::max<index_t>(cache / (positions * (depths * depth + width)), 24);
     keeps_v = block * positions * (depths * depth + width) + u_size() <= most;
     block = std::max(round_up(divide_up(tiles(), std::max<index_t>(divide_up(tiles(), block), 1)), rows_step()), rows_step());

@@ -23,7 +23,9 @@ namespace segnet {
 /// @throws  ShapeError: rank, channels, groups that do not divide them, kernel larger than the padded image.
 ///          ValueError: stride, dilation or groups < 1, padding < 0
 /// Gradients to x, w, b. Sums in T: double stays double. Same bits for any number of threads.
-/// Memory beyond y: a packed copy of w (implicit_gemm), or OH*OW*kh*kw*C elements per thread (im2col_gemm).
+/// Memory beyond y: a packed copy of w (implicit_gemm), that or w transformed and 4 MiB per thread (winograd), or OH*OW*kh*kw*C elements
+/// per thread (im2col_gemm). On the CPU `automatic` takes winograd for large 3 x 3 convolutions of floats (kernels/conv2d_cost.hpp),
+/// whose results are within 5e-5 of the largest one; every other algorithm is within 1e-5.
 /// On the GPU float may be rounded to tf32 where cuda::allow_tf32 says so, bfloat16 sums in float, and im2col_gemm takes 64 MiB.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> conv2d(const Tensor<T, D>& x, const Tensor<T, D>& w, const std::type_identity_t<Tensor<T, D>>& b = {},
