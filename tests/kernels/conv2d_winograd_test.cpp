@@ -53,8 +53,9 @@ Passes<T> passes(const ConvGeometry& g, const Y& forward, const X& grad_input, c
   return p;
 }
 
+/// The largest number, or that of the inputs where the few sums of a small case happen to cancel.
 double largest(const Tensor<double>& t) {
-  double most = 0;
+  double most = 1;
   for (index_t i = 0; i < t.numel(); ++i) most = std::max(most, std::abs(t.data()[i]));
   return most;
 }

@@ -93,9 +93,11 @@ void transform_kernel(const T* packed, index_t count, T* u, index_t step) {
     const T* from = packed;
     const index_t position = step, tap = count;  // copies that no store can change
     for (T *to = u, *end = u + tap; to < end; to += S::lanes, from += S::lanes)
-      transform_2d<S, 3, n>([](const auto& x, auto& y) SEGNET_INLINE_LAMBDA { evaluate(matrix_to_positions<3, n>(), x, y); },
+      transform_2d<S, 3, n>([](const typename S::Vector(&x)[3], typename S::Vector(&y)[n])
+                                SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<3, n>(), x, y); },
                             [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * 3 + j) * tap; },
-                            [&](int i, int j, const auto& x) SEGNET_INLINE_LAMBDA { S::at(to + (i * n + j) * position) = x; });
+                            [&](int i, int j, const typename S::Vector& x)
+                                SEGNET_INLINE_LAMBDA { S::at(to + (i * n + j) * position) = x; });
   });
 }
 
@@ -117,9 +119,10 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
         Vector scale = Vector{} + 1, shift{};
         if (e.scale) std::memcpy(&scale, e.scale + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
         if (e.shift) std::memcpy(&shift, e.shift + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
-        transform_2d<S, n, m>([](const auto& x, auto& y) SEGNET_INLINE_LAMBDA { interpolate(matrices<m, 3>.At, x, y); },
+        transform_2d<S, n, m>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[m])
+                                  SEGNET_INLINE_LAMBDA { interpolate<S>(matrices<m, 3>.At, x, y); },
                               [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * n + j) * step + o; },
-                              [&](int i, int j, const Vector& x) SEGNET_INLINE_LAMBDA {
+                              [&](int i, int j, const typename S::Vector& x) SEGNET_INLINE_LAMBDA {
                                 if (i >= row.count || j >= column.count) return;
                                 const index_t at = corner + i * row_step + j * column_step + o;
                                 Vector y[1] = {x * scale + shift};

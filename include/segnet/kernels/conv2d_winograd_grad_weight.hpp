@@ -53,9 +53,10 @@ void store_weights(const WeightPlan<T>& plan, index_t outputs, index_t channels,
         const T* from = sums + o * plan.channels + c;
         T* to = dw + o * 9 * Cg + c;
         const index_t left = std::min<index_t>(channels - c, S::lanes);
-        transform_2d<S, n, 3>([](const auto& x, auto& y) SEGNET_INLINE_LAMBDA { interpolate(matrices<3, m>.At, x, y); },
+        transform_2d<S, n, 3>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[3])
+                                  SEGNET_INLINE_LAMBDA { interpolate<S>(matrices<3, m>.At, x, y); },
                               [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * n + j) * step; },
-                              [&](int i, int j, const auto& x) SEGNET_INLINE_LAMBDA {
+                              [&](int i, int j, const typename S::Vector& x) SEGNET_INLINE_LAMBDA {
                                 T* tap = to + (i * 3 + j) * Cg;
                                 if (left == S::lanes) {
                                   S::at(tap) = x;

@@ -90,9 +90,11 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
           pixels[i] = padded[i];
         }
       for (index_t c = 0;; c = std::min<index_t>(c + S::lanes, channels - S::lanes)) {  // the last ones may overlap
-        transform_2d<S, in, n>([](const auto& x, auto& y) SEGNET_INLINE_LAMBDA { evaluate(matrix_to_positions<in, n>(), x, y); },
+        transform_2d<S, in, n>([](const typename S::Vector(&x)[in], typename S::Vector(&y)[n])
+                                   SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<in, n>(), x, y); },
                                [&](int i, int j) SEGNET_INLINE_LAMBDA { return pixels[i * in + j] + c; },
-                               [&](int i, int j, const auto& x) SEGNET_INLINE_LAMBDA { S::at(out + (i * n + j) * position + c) = x; });
+                               [&](int i, int j, const typename S::Vector& x)
+                                   SEGNET_INLINE_LAMBDA { S::at(out + (i * n + j) * position + c) = x; });
         if (c + S::lanes >= channels) break;
       }
     }

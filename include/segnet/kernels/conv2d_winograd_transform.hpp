@@ -61,9 +61,11 @@ constexpr const double (&matrix_to_positions())[n][in] {
   else return matrices<n - in + 1, in>.G;
 }
 
+// Vectors are Simd<T, isa>::Vector by name, here and in what calls these: a type that is deduced would lose its alignment.
+
 /// sum += factor * x, where a factor of 0 or 1 costs nothing. `empty`: sum is still to be assigned.
-template <class V>
-SEGNET_INLINE void add_term(V& sum, bool& empty, double factor, const V& x) {
+template <class S>
+SEGNET_INLINE void add_term(typename S::Vector& sum, bool& empty, double factor, const typename S::Vector& x) {
   if (factor == 0) return;
   const auto c = static_cast<std::remove_cvref_t<decltype(x[0])>>(factor);
   if (empty) sum = factor == 1 ? x : c * x;
@@ -72,11 +74,13 @@ SEGNET_INLINE void add_term(V& sum, bool& empty, double factor, const V& x) {
 }
 
 /// out = matrix * in, for G and B^T: rows of opposite points differ in the signs of odd columns.
-template <int rows, int columns, class V>
-SEGNET_INLINE void evaluate(const double (&matrix)[rows][columns], const V (&in)[columns], V (&out)[rows]) {
+template <class S, int rows, int columns>
+SEGNET_INLINE void evaluate(const double (&matrix)[rows][columns], const typename S::Vector (&in)[columns],
+                            typename S::Vector (&out)[rows]) {
+  using V = typename S::Vector;
   const auto sum = [&](int row, int first, int step, V& terms) SEGNET_INLINE_LAMBDA {
     bool empty = true;
-    SEGNET_UNROLL for (int i = first; i < columns; i += step) add_term(terms, empty, matrix[row][i], in[i]);
+    SEGNET_UNROLL for (int i = first; i < columns; i += step) add_term<S>(terms, empty, matrix[row][i], in[i]);
   };
   sum(0, 0, 1, out[0]);
   SEGNET_UNROLL for (int j = 1; j < rows - 2; j += 2) {
@@ -90,18 +94,19 @@ SEGNET_INLINE void evaluate(const double (&matrix)[rows][columns], const V (&in)
 }
 
 /// out = matrix * in, for A^T: columns of opposite points differ in the signs of odd rows.
-template <int rows, int columns, class V>
-SEGNET_INLINE void interpolate(const double (&matrix)[rows][columns], const V (&in)[columns], V (&out)[rows]) {
-  V sum[columns], difference[columns];
+template <class S, int rows, int columns>
+SEGNET_INLINE void interpolate(const double (&matrix)[rows][columns], const typename S::Vector (&in)[columns],
+                               typename S::Vector (&out)[rows]) {
+  typename S::Vector sum[columns], difference[columns];
   SEGNET_UNROLL for (int j = 1; j < columns - 2; j += 2) {
     sum[j] = in[j] + in[j + 1];
     difference[j] = in[j] - in[j + 1];
   }
   SEGNET_UNROLL for (int i = 0; i < rows; ++i) {
     bool empty = true;
-    add_term(out[i], empty, matrix[i][0], in[0]);
-    SEGNET_UNROLL for (int j = 1; j < columns - 2; j += 2) add_term(out[i], empty, matrix[i][j], i % 2 ? difference[j] : sum[j]);
-    add_term(out[i], empty, matrix[i][columns - 1], in[columns - 1]);
+    add_term<S>(out[i], empty, matrix[i][0], in[0]);
+    SEGNET_UNROLL for (int j = 1; j < columns - 2; j += 2) add_term<S>(out[i], empty, matrix[i][j], i % 2 ? difference[j] : sum[j]);
+    add_term<S>(out[i], empty, matrix[i][columns - 1], in[columns - 1]);
   }
 }
 
