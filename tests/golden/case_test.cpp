@@ -15,9 +15,9 @@ namespace {
 /// y = 3 x with both gradients, as a file has it; `entries` replace or add tensors.
 std::string tripled(const TemporaryFolder& folder, const std::vector<TensorEntry>& entries = {}) {
   std::vector<TensorEntry> all = {{"c/x", Tensor<double>({2, 2}, {1, 2, 3, 4})},
-                                       {"c/y", Tensor<double>({2, 2}, {3, 6, 9, 12})},
-                                       {"c/grad_y", Tensor<double>({2, 2}, {1, -1, 2, 0})},
-                                       {"c/grad_x", Tensor<double>({2, 2}, {3, -3, 6, 0})}};
+                                  {"c/y", Tensor<double>({2, 2}, {3, 6, 9, 12})},
+                                  {"c/grad_y", Tensor<double>({2, 2}, {1, -1, 2, 0})},
+                                  {"c/grad_x", Tensor<double>({2, 2}, {3, -3, 6, 0})}};
   for (const auto& entry : entries) {
     std::erase_if(all, [&](const auto& e) { return e.name == entry.name; });
     all.push_back(entry);
