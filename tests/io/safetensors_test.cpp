@@ -251,7 +251,7 @@ TEST_CASE("safetensors: a header length of nonsense asks for no memory") {
   const std::string path = folder / "n.safetensors";
   for (const std::uint64_t n :
        {std::uint64_t{9}, std::uint64_t{100'000'001}, std::uint64_t{1} << 40, ~std::uint64_t{0}, ~std::uint64_t{0} - 7}) {
-    save(path, std::string(reinterpret_cast<const char*>(&n), 8) + "{}      ");
+    save(path, std::string(reinterpret_cast<const char*>(&n), 8).append("{}      "));
     CHECK(contains(error_text<IoError>([&] { SafetensorsFile file(path); }), concat("a header of ", n, " bytes in a file of 16")));
   }
   save(path, "");

@@ -8,7 +8,7 @@ using namespace segnet::testing;
 
 namespace {
 
-struct Activation {
+struct ActivationCase {
   std::string name;
   std::function<Tensor<double>(const Tensor<double>&)> of_double;
   std::function<Tensor<float>(const Tensor<float>&)> of_float;
@@ -16,14 +16,14 @@ struct Activation {
 };
 
 #define ACTIVATION(call, exact)                                                                                             \
-  Activation {                                                                                                              \
+  ActivationCase {                                                                                                          \
     #call, [](const Tensor<double>& x) { return segnet::call; }, [](const Tensor<float>& x) { return segnet::call; }, exact \
   }
 
 double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
 double gelu_tanh_of(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1)) * (x + 0.044715 * x * x * x))); }
 
-const std::vector<Activation> activations{
+const std::vector<ActivationCase> activations{
     ACTIVATION(relu(x), [](double x) { return std::max(x, 0.0); }),
     ACTIVATION(relu6(x), [](double x) { return std::min(std::max(x, 0.0), 6.0); }),
     ACTIVATION(leaky_relu(x), [](double x) { return x > 0 ? x : 0.01 * x; }),
@@ -46,7 +46,7 @@ const std::vector<Activation> activations{
 }  // namespace
 
 TEST_CASE("activations: values in double and float, gradients by differences") {
-  for (const Activation& f : activations) {
+  for (const ActivationCase& f : activations) {
     INFO(f.name);
     const auto x = distinct<double>({2, 9, 13});  // from -7.3 to 7.3, no kink within 1/32
     const auto x_float = cast<float>(x);
