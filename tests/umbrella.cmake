@@ -1,7 +1,8 @@
-# segnet/segnet.hpp includes every header of the folders that read and write no files, but for those that need a library.
+# segnet/segnet.hpp includes every header of the folders that read and write no files, but for those that need a library or declare
+# nothing of their own.
 file(READ ${INCLUDE}/segnet/segnet.hpp umbrella)
 file(GLOB_RECURSE headers RELATIVE ${INCLUDE} ${INCLUDE}/segnet/*.hpp)
-list(FILTER headers EXCLUDE REGEX "^segnet/(data|io|kernels|report)/|^segnet/(segnet|core/eigen)\\.hpp$")
+list(FILTER headers EXCLUDE REGEX "^segnet/(data|io|kernels|report)/|^segnet/(segnet|core/(eigen|compiled))\\.hpp$")
 set(missing "")
 foreach(header IN LISTS headers)
   string(FIND "${umbrella}" "#include \"${header}\"" position)

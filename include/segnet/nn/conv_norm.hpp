@@ -41,9 +41,9 @@ Tensor<T, D> conv_norm_act(const Conv& conv, const BatchNorm2d<T, D>* norm, Acti
                            const Tensor<T, D>& residual) {
   if constexpr (std::is_same_v<D, Cpu> && std::is_same_v<T, Master<T>>) {
     const bool watched = current_observer() || shapes_only();
-    const bool learns = segnet::detail::wants_recording({x, residual, conv.weight, conv.bias}) || (norm && !norm->is_fixed()) ||
-                        (norm && segnet::detail::wants_recording({norm->weight, norm->bias}));
-    if (!watched && !learns)
+    const bool tracked = x.tracked() || residual.tracked() || conv.weight.tracked() || conv.bias.tracked() ||
+                         (norm && (norm->weight.tracked() || norm->bias.tracked()));
+    if (!watched && !(tracked && is_recording()) && !(norm && !norm->is_fixed()))
       return conv_epilogue(
           conv, x,
           norm ? fold_batch_norm<T>(conv.bias, norm->running_mean, norm->running_var, norm->weight, norm->bias, norm->options.eps)
