@@ -19,7 +19,7 @@ double fma_peak() {
   for (int repeat = 0; repeat < 5; ++repeat) {
     const auto start = clock::now();
     parallel_chunks(threads, [&](index_t) {
-      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
         using S = kernels::Simd<T, decltype(isa)::value>;
         typename S::Vector acc[chains], factor = typename S::Vector{} + T(0.999);
         SEGNET_UNROLL for (int i = 0; i < chains; ++i) acc[i] = typename S::Vector{} + T(i);

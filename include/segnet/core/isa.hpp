@@ -4,9 +4,11 @@
 //
 //   vectorized([&]() SEGNET_INLINE_LAMBDA { loop(...); });          // the compiler vectorises the loop
 //   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA { ... });         // isa::value is Isa::avx512, avx2 or baseline
-//   with_isa([&](auto isa) SEGNET_INLINE_LAMBDA { ... });           // and what it reads or writes is laid out for isa
 //
 // Everything that the body calls must be inlined into it (SEGNET_INLINE), or it is compiled for the baseline.
+//
+// That is for speed. Where no speed is to be had, each body is compiled once, for the least of processors: without optimisation, which
+// spares two thirds of the compile time, and under sanitizers, which look at every access (of the widest vectors, in steps).
 #pragma once
 
 #include <cstdlib>
@@ -15,8 +17,13 @@
 
 #include "segnet/core/config.hpp"
 
+#if defined(__OPTIMIZE__)
 #define SEGNET_INLINE inline __attribute__((always_inline))
 #define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
+#else  // one body, one instruction set: calls serve, and are compiled once
+#define SEGNET_INLINE inline
+#define SEGNET_INLINE_LAMBDA
+#endif
 
 #if defined(__x86_64__)  // in nvcc's host code too: both compilers must make the same inline functions
 #define SEGNET_X86 1
@@ -40,17 +47,25 @@
 #define SEGNET_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-namespace segnet {
-
-/// Whether code that is compiled several times over, for speed, gains any: not without optimisation, and not where a sanitizer looks at
-/// every access. Compiling it once halves what such builds take.
-#if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool specialized = false;
+// SEGNET_LAYOUT is the inline namespace of functions that hand each other data which is laid out for the instruction set. Its name is a
+// part of theirs: files compiled with and without optimisation may be linked, and each kind calls its own.
+#if !defined(__OPTIMIZE__)
+#define SEGNET_ONE_ISA Isa::baseline
+#define SEGNET_LAYOUT for_baseline
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SEGNET_ONE_ISA Isa::avx512
+#define SEGNET_LAYOUT for_avx512
 #elif defined(__has_feature)
-constexpr bool specialized = !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer);
-#else
-constexpr bool specialized = true;
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SEGNET_ONE_ISA Isa::avx512
+#define SEGNET_LAYOUT for_avx512
 #endif
+#endif
+#if !defined(SEGNET_LAYOUT)
+#define SEGNET_LAYOUT for_this_machine
+#endif
+
+namespace segnet {
 
 enum class Isa { baseline, avx2, avx512 };
 
@@ -69,7 +84,18 @@ enum class Isa { baseline, avx2, avx512 };
   return Isa::baseline;
 }
 
-/// That one, or a lesser one named by the environment variable SEGNET_ISA (avx512, avx2, baseline), read once.
+inline namespace SEGNET_LAYOUT {
+
+#if defined(SEGNET_ONE_ISA)
+constexpr bool specialized = false;  ///< whether bodies are compiled for each instruction set
+
+/// What data is laid out for.
+[[nodiscard]] inline Isa current_isa() { return SEGNET_ONE_ISA; }
+#else
+constexpr bool specialized = true;
+
+/// The best instruction set of this processor, or a lesser one named by the environment variable SEGNET_ISA (avx512, avx2, baseline),
+/// read once.
 [[nodiscard]] inline Isa current_isa() {
   static const Isa chosen = [] {
     const Isa best = machine_isa();
@@ -81,6 +107,9 @@ enum class Isa { baseline, avx2, avx512 };
   }();
   return chosen;
 }
+#endif
+
+}  // namespace SEGNET_LAYOUT
 
 #if defined(__clang__)
 #pragma clang diagnostic push
@@ -105,9 +134,12 @@ __attribute__((target("avx2,fma"), noinline)) void run_avx2(const F& f) {
 #endif
 }  // namespace detail
 
-/// Calls f() or f(isa), compiled for the chosen instruction set; see the head of this file.
+/// Calls f() or f(isa), compiled for the current instruction set; see the head of this file.
 template <class F>
-void with_isa(const F& f) {
+void vectorized(const F& f) {
+#if defined(SEGNET_ONE_ISA)
+  detail::call<SEGNET_ONE_ISA>(f);
+#else
 #if SEGNET_X86
   switch (current_isa()) {
     case Isa::avx512:
@@ -119,13 +151,7 @@ void with_isa(const F& f) {
   }
 #endif
   detail::call<Isa::baseline>(f);
-}
-
-/// The same where any instruction set serves, so that one body does if no speed is to be had.
-template <class F>
-void vectorized(const F& f) {
-  if constexpr (specialized) with_isa(f);
-  else detail::call<Isa::baseline>(f);
+#endif
 }
 
 #if defined(__clang__)

@@ -8,7 +8,7 @@
 
 #include "segnet/kernels/conv2d_gather.hpp"
 
-namespace segnet::kernels::implicit_gemm {
+namespace segnet::kernels::implicit_gemm::inline SEGNET_LAYOUT {
 
 /// The product of a gathered image with packed weights: panels of group i begin at b.data + i * group_stride.
 template <class T>
@@ -45,7 +45,7 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
     Position at = gather.position(piece * grain * team * height);
     for (index_t begin = piece * grain * team; begin < end; begin += team) {
       const index_t count = std::min(team, end - begin);
-      with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+      vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
         for (index_t t = 0; t < count; ++t)
           list[t] = gather.template tile<decltype(isa)::value>(at, height, std::min(height, gather.size() - (begin + t) * height),
                                                                group * gather.run, group * b.columns, merge,
@@ -119,4 +119,4 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
                  });
 }
 
-}  // namespace segnet::kernels::implicit_gemm
+}  // namespace segnet::kernels::implicit_gemm::inline SEGNET_LAYOUT

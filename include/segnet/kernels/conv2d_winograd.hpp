@@ -21,7 +21,7 @@
 #include "segnet/kernels/conv2d_epilogue.hpp"
 #include "segnet/kernels/conv2d_winograd_tiles.hpp"
 
-namespace segnet::kernels::winograd {
+namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 
 /// The forward pass or the gradient to the input: target pixel (h, v) is the sum over taps (i, j) and channels k of its group of
 /// source pixel (h - padding.h + i * dilation.h, v - padding.w + j * dilation.w) times weight(o, i, j, k).
@@ -88,7 +88,7 @@ struct Plan {
 /// U of as many numbers as a packed kernel [9][count] has for each tap.
 template <int n, class T>
 void transform_kernel(const T* packed, index_t count, T* u, index_t step) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     const T* from = packed;
     const index_t position = step, tap = count;  // copies that no store can change
@@ -105,7 +105,7 @@ void transform_kernel(const T* packed, index_t count, T* u, index_t step) {
 template <int m, class T>
 void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>& e, index_t first, index_t count, index_t o0,
                  index_t width, const T* M) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     using Vector = typename S::Vector;
     constexpr int n = m + 2;
@@ -230,4 +230,4 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
   conv2d_grad_input(g, dy, w, e, dx, tile_size(g, ConvPass::grad_input));
 }
 
-}  // namespace segnet::kernels::winograd
+}  // namespace segnet::kernels::winograd::inline SEGNET_LAYOUT

@@ -10,7 +10,7 @@
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/conv2d_winograd_tiles.hpp"
 
-namespace segnet::kernels::winograd {
+namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 
 /// How the work of one weight gradient is cut up.
 template <class T>
@@ -44,7 +44,7 @@ struct WeightPlan {
 /// dw[o][tap][c] from sums [position][o][c], for outputs and channels of a block; dw is at its first element, `Cg` channels wide.
 template <int m, class T>
 void store_weights(const WeightPlan<T>& plan, index_t outputs, index_t channels, index_t Cg, const T* sums, T* dw) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     constexpr int n = m + 2;
     const index_t step = plan.sum_step();
@@ -138,4 +138,4 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   conv2d_grad_weight(g, dy, x, dw, tile_size(g, ConvPass::grad_weight));
 }
 
-}  // namespace segnet::kernels::winograd
+}  // namespace segnet::kernels::winograd::inline SEGNET_LAYOUT

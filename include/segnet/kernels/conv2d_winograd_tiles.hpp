@@ -5,7 +5,7 @@
 #include "segnet/kernels/conv2d_winograd_transform.hpp"
 #include "segnet/kernels/gemm_tile.hpp"
 
-namespace segnet::kernels::winograd {
+namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 
 [[nodiscard]] constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 [[nodiscard]] constexpr index_t round_up(index_t a, index_t b) { return divide_up(a, b) * b; }
@@ -69,7 +69,7 @@ constexpr index_t line = 64 / sizeof(T);
 template <int in, int n, class T>
 void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dilation, index_t Tiling::Part::* start, index_t first,
                       index_t count, index_t channels, const T* zeros, T* to, index_t step, index_t row) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     const index_t position = step;  // a copy that no store can change
     T* out = to;
@@ -148,7 +148,7 @@ struct Products {
 /// Computes them, or adds them to what is there.
 template <class T>
 void multiply(const Products<T>& p, bool add) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
     constexpr index_t lanes = Simd<T, set>::lanes, R = tile_rows(set) / 3;
     for (index_t position = 0; position < p.positions; ++position) {
@@ -171,4 +171,4 @@ void multiply(const Products<T>& p, bool add) {
   });
 }
 
-}  // namespace segnet::kernels::winograd
+}  // namespace segnet::kernels::winograd::inline SEGNET_LAYOUT

@@ -20,7 +20,7 @@ struct Matrix {
   bool transposed = false;
 };
 
-namespace detail {
+namespace detail::inline SEGNET_LAYOUT {
 
 /// Sizes of the packed copies that a product needs.
 template <class T>
@@ -87,34 +87,41 @@ void gemm_for_blocks(const GemmPlan<T>& plan, const F& f) {
       f(n0, std::min(plan.column_block, plan.n - n0), k0, std::min(plan.depth_block, plan.k - k0));
 }
 
-}  // namespace detail
-
-/// c [m, n], rows c_stride apart, = op(a) [m, k] op(b) [k, n] + bias [n] in every row, or += that if `add`. `bias` may be null.
+/// See gemm.
 template <class T>
-void gemm(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add = false,
-          const std::type_identity_t<T>* bias = nullptr) {
-  const detail::GemmPlan<T> plan{m, n, k, a.transposed};
+void multiply(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add, const T* bias) {
+  const GemmPlan<T> plan{m, n, k, a.transposed};
   if (m == 0 || n == 0) return;
   const index_t threads = num_threads(), teams = plan.teams(), each = plan.team * plan.height();
-  const detail::GemmScratch<T> scratch(plan, 1, threads);
+  const GemmScratch<T> scratch(plan, 1, threads);
   const Scratch<T> padded_bias(bias ? PackedPanels<T>::rounded(n) : 1);  // tiles read whole vectors
   if (bias) std::fill(std::copy_n(bias, n, padded_bias.data()), padded_bias.data() + PackedPanels<T>::rounded(n), T(0));
-  detail::gemm_for_blocks(plan, [&](index_t n0, index_t columns, index_t k0, index_t depth) {
+  gemm_for_blocks(plan, [&](index_t n0, index_t columns, index_t k0, index_t depth) {
     const PackedPanels<T> panels{scratch.b.data(), bias && k0 == 0 ? padded_bias.data() + n0 : nullptr, depth, columns, plan.narrow()};
     parallel_for(panels.count(), std::max<index_t>(1, (1 << 14) / (panels.width() * depth + 1)), [&](index_t begin, index_t end) {
-      for (index_t p = begin; p < end; ++p) detail::gemm_pack_panel(b, k0, n0, depth, columns, p, scratch.b.data());
+      for (index_t p = begin; p < end; ++p) gemm_pack_panel(b, k0, n0, depth, columns, p, scratch.b.data());
     });
     const index_t splits = std::clamp<index_t>(teams >= 4 * threads ? 1 : 4 * threads / teams, 1, panels.count());
     const index_t panels_each = (panels.count() + splits - 1) / splits;
     parallel_workers(teams * splits, [&](index_t task, int worker) {
       const index_t first = task % splits * panels_each, last = std::min(panels.count(), first + panels_each);
       if (first < last)
-        detail::gemm_team(plan, task / splits, a, k0, panels, first, last, c + n0, c_stride, add || k0 > 0,
-                          scratch.a.data() + worker * plan.a_size(), scratch.rows.data() + worker * each,
-                          scratch.outs.data() + worker * each);
+        gemm_team(plan, task / splits, a, k0, panels, first, last, c + n0, c_stride, add || k0 > 0,
+                  scratch.a.data() + worker * plan.a_size(), scratch.rows.data() + worker * each, scratch.outs.data() + worker * each);
     });
   });
 }
+
+}  // namespace detail::inline SEGNET_LAYOUT
+
+/// c [m, n], rows c_stride apart, = op(a) [m, k] op(b) [k, n] + bias [n] in every row, or += that if `add`. `bias` may be null.
+template <class T>
+void gemm(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add = false,
+          const std::type_identity_t<T>* bias = nullptr) {
+  detail::multiply(m, n, k, a, b, c, c_stride, add, bias);
+}
+
+inline namespace SEGNET_LAYOUT {
 
 /// The product of matrix i of a batch, for i < batch: a(i), b(i) are Matrix<T>, c(i) points to [m, n]. Small products are spread
 /// over the threads whole, large ones are cut up one after the other.
@@ -140,6 +147,8 @@ void gemm_batched(index_t batch, index_t m, index_t n, index_t k, const A& a, co
     });
   });
 }
+
+}  // namespace SEGNET_LAYOUT
 
 // Compiled once in segnet::compiled.
 #define SEGNET_KERNELS_GEMM(TEMPLATE, T) \

@@ -12,7 +12,7 @@
 #include "segnet/kernels/conv2d_epilogue.hpp"
 #include "segnet/kernels/row_tile.hpp"
 
-namespace segnet::kernels {
+namespace segnet::kernels::inline SEGNET_LAYOUT {
 
 /// Uninitialised, aligned scratch memory from the caching allocator.
 template <class T>
@@ -81,7 +81,7 @@ void pack_panel(const T* b, index_t stride, index_t depth, index_t columns, inde
 /// rows as a vector has lanes are turned over in registers.
 template <class T>
 void pack_panel_transposed(const T* b, index_t stride, index_t depth, index_t columns, index_t width, T* to, const T* scale = nullptr) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     constexpr index_t lanes = S::lanes;
     const auto one_by_one = [&](index_t j0, index_t j1, index_t k0, index_t k1) {
@@ -212,7 +212,7 @@ SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const Pa
 /// Tiles of b.tile_height() rows, read in place, times panels [first, last) of b.
 template <class T>
 void multiply_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
     if (b.narrow) multiply_panels<set, 2 * tile_rows(set), 1>(tiles, count, b, first, last, add);
     else multiply_panels<set, tile_rows(set), 1>(tiles, count, b, first, last, add);
@@ -222,10 +222,10 @@ void multiply_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& 
 /// Tiles of tile_rows whose rows were packed side by side: element k of row m is at rows[m] + k * tile_rows.
 template <class T>
 void multiply_packed_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
-  with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
     multiply_panels<set, tile_rows(set), tile_rows(set)>(tiles, count, b, first, last, add);
   });
 }
 
-}  // namespace segnet::kernels
+}  // namespace segnet::kernels::inline SEGNET_LAYOUT
