@@ -22,6 +22,12 @@ auto for_inference(const nn::AnyModule<T, D>& network) {
   else return models::Replayed<nn::AnyModule<T, D>, T>(network);
 }
 
+/// @throws ValueError: tiles that overlap as far as they reach
+inline void check_inference(const char* command, const models::InferenceOptions& o) {
+  if (o.tile > 0 && o.overlap >= o.tile)
+    throw ValueError(command, "--overlap", concat("below the ", o.tile, " of --tile"), concat(o.overlap));
+}
+
 template <class T, class D>
 struct TrainedNetwork {
   CheckpointHeader header;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "config.hpp"
-#include "segnet/core/config.hpp"
+#include "segnet/models/inference.hpp"
 
 namespace segnet::program {
 
@@ -10,7 +10,8 @@ struct EvalConfig {
   std::string checkpoint, split = "val", output;
   DataConfig data;
   DeviceConfig compute;
-  bool other_data = false, flip = false;
+  models::InferenceOptions inference;
+  bool other_data = false;
   std::int64_t batch = 1;
 };
 
@@ -18,8 +19,8 @@ struct PredictConfig {
   std::string checkpoint, output = "out/predict";
   std::vector<std::string> inputs;
   DeviceConfig compute;
-  std::int64_t tile = 0, overlap = 64;
-  bool probabilities = false, flip = false;
+  models::InferenceOptions inference;
+  bool probabilities = false;
 };
 
 struct ConvertConfig {

@@ -15,6 +15,7 @@ struct ModelConfig {
   bool batch_norm = true;  ///< U-Net
   bool valid = false;      ///< U-Net: the paper's unpadded convolutions
   double aux = 0;          ///< weight of an auxiliary head's loss; 0: no such head
+  int output_stride = 0;   ///< DeepLab v3 and v3+: 8, 16 or 32, rates of dilation with it; 0: the network's own
   std::int64_t classes = 0;
 };
 
@@ -43,7 +44,9 @@ struct TrainConfig {
   std::string recipe = {};                          ///< the preset that the settings began with
   std::string init = {};                            ///< weights to start from
   std::vector<std::string> freeze = {}, head = {};  ///< prefixes of names: of what is not trained, of what learns `lr_head` times as fast
+  bool freeze_norms = false;                        ///< batch norms use and keep their statistics, scale and shift are not trained
   int epochs = 10;
+  int patience = 0;        ///< stop when the held-out mean IoU has not risen for so many epochs; 0: no
   std::int64_t steps = 0;  ///< of the whole training, instead of epochs; 0: epochs count
   std::int64_t batch = 8;
   std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
@@ -71,15 +74,15 @@ struct TrainConfig {
   double max_minutes = 0;    ///< stop at the first epoch that ends later; 0: no limit
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, aux, classes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, aux, output_stride, classes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, masks, val_images, val_masks, classes, class_names,
                                                 ignore_index, scene_size, scene_train, scene_val, scene_side_min, scene_side_max,
                                                 scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, epochs, steps, batch,
-                                                crop_h, crop_w, scale_min, scale_max, flip, jitter, optimizer, lr, weight_decay, momentum,
-                                                lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size, warmup, clip,
-                                                label_smoothing, class_weights, ema, seed, workers, cache, eval_every, checkpoint_every,
-                                                max_minutes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, freeze_norms, epochs,
+                                                patience, steps, batch, crop_h, crop_w, scale_min, scale_max, flip, jitter, optimizer, lr,
+                                                weight_decay, momentum, lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size,
+                                                warmup, clip, label_smoothing, class_weights, ema, seed, workers, cache, eval_every,
+                                                checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

@@ -11,12 +11,14 @@ namespace {
 template <class T, class D>
 int eval(const EvalConfig& config) {
   auto trained = load_network<T, D>(config.checkpoint);
+  check_inference("eval", config.inference);
   const data::Dataset dataset = open_dataset(config.other_data ? config.data : trained.header.config.data, config.split);
   if (dataset.info().classes.size() != trained.header.classes.size())
     throw ValueError("eval", "data", concat("the ", trained.header.classes.size(), " classes that the network was trained on"),
                      concat(dataset.info().classes.size(), " classes"));
-  const Evaluation scores = evaluate(trained.network, trained.info(), dataset,
-                                     {.batch = config.batch, .flip = config.flip, .samples = config.output.empty() ? 0 : 8, .show = true});
+  const Evaluation scores =
+      evaluate(trained.network, trained.info(), dataset,
+               {.batch = config.batch, .inference = config.inference, .samples = config.output.empty() ? 0 : 8, .show = true});
   std::printf("%s\n%lld images (%s), %.1f images/s, loss %.4f\n", scores.confusion.table(dataset.info().classes).c_str(),
               static_cast<long long>(dataset.size()), config.split.c_str(), scores.images_per_second, scores.loss);
   if (!config.output.empty()) {

@@ -10,7 +10,7 @@ namespace segnet::program {
 
 struct EvaluateOptions {
   std::int64_t batch = 1;
-  bool flip = false;         ///< average with the mirrored image
+  models::InferenceOptions inference = {};
   std::int64_t samples = 0;  ///< pictures to keep, spread evenly over the data set
   bool show = false;         ///< a progress bar
 };
@@ -48,7 +48,7 @@ Evaluation evaluate(nn::AnyModule<T, D>& network, const NetworkInfo& info, const
       x.alias({1, h, w, 3}, i * h * w * 3).copy_from(network_input(info, sample.image));
       target.alias({h, w}, i * h * w).copy_from(sample.label);
     }
-    const Tensor<float> probabilities = models::predict_probabilities(infer, cast<T>(x.to<D>()), {.flip = options.flip}).template to<Cpu>();
+    const Tensor<float> probabilities = models::predict_probabilities(infer, cast<T>(x.to<D>()), options.inference).template to<Cpu>();
     const Tensor<std::int32_t> prediction = models::most_likely(probabilities);
     result.confusion.add(prediction, target);
     const index_t C = probabilities.dim(3);

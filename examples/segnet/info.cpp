@@ -101,10 +101,11 @@ int run_recipes() {
   for (const Recipe& r : recipes()) {
     const TrainConfig& c = r.config;
     const std::string length = c.steps > 0 ? concat(c.steps, " steps") : concat(c.epochs, " epochs");
-    std::printf("%-18s %s\n%18s %s on %s: %s, lr %g, %s, %s, batch %lld\n", r.name.c_str(), r.source.c_str(), "",
+    std::printf("%-24s %s\n%24s %s on %s: %s, lr %g, %s, %s, batch %lld\n", r.name.c_str(), r.source.c_str(), "",
                 network_info(c.model.name).name.c_str(), c.data.kind.c_str(), c.optimizer.c_str(), c.lr, c.schedule.c_str(), length.c_str(),
                 static_cast<long long>(c.batch));
-    if (!r.note.empty()) std::printf("%18s %s\n", "", r.note.c_str());
+    if (!r.note.empty()) std::printf("%24s %s\n", "", r.note.c_str());
+    if (!r.guessed.empty()) std::printf("%24s not published, ours: %s\n", "", r.guessed.c_str());
   }
   std::printf("All settings of one: segnet train --recipe NAME --print-config\n");
   return 0;

@@ -22,6 +22,10 @@ void add_model_options(CLI::App* app, ModelConfig& model) {
   app->add_option("--aux", model.aux, "fcn-resnet, deeplabv3, pspnet: weight of the loss of an auxiliary head on layer3; 0: no such head")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  app->add_option("--output-stride", model.output_stride,
+                  "deeplabv3, deeplab-v3, deeplab-v3-plus: 8, 16 or 32, with rates of dilation to match; 0: the network's own")
+      ->capture_default_str()
+      ->check(CLI::IsMember({0, 8, 16, 32}));
 }
 
 void add_data_options(CLI::App* app, DataConfig& data) {
@@ -53,6 +57,24 @@ void add_device_options(CLI::App* app, DeviceConfig& c) {
       ->capture_default_str();
 }
 
+/// How `eval` and `predict` call a network.
+void add_inference_options(CLI::App* app, segnet::models::InferenceOptions& o) {
+  app->add_option("--tile", o.tile, "side of the tiles that a large picture is cut into; 0: whole")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--overlap", o.overlap, "pixels that neighbouring tiles share")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app->add_flag("--flip-test", o.flip, "average with the mirrored picture");
+  app->add_option_function<std::string>(
+      "--scales",
+      [&o](const std::string& text) {
+        o.scales.clear();
+        for (const std::string& factor : CLI::detail::split(text, ','))
+          if (!CLI::detail::lexical_cast(factor, o.scales.emplace_back()) || !(o.scales.back() >= 0.01 && o.scales.back() <= 100))
+            throw CLI::ValidationError("--scales", "expected factors from 0.01 to 100 such as 0.5,1,1.5");
+      },
+      "average over the picture resized by these factors, 0.5,0.75,1,1.25,1.5,1.75 in papers");
+}
+
 /// "10x" or "10"
 void add_factor_option(CLI::App* app, const std::string& name, double& factor, const std::string& description) {
   app->add_option_function<std::string>(
@@ -72,6 +94,9 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   add_data_options(app, c.data);
   add_device_options(app, c.compute);
   app->add_option("--epochs", c.epochs, "passes over the training set")->capture_default_str()->check(CLI::PositiveNumber);
+  app->add_option("--patience", c.patience, "stop when the held-out mean IoU has not risen for so many epochs; 0: no")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app->add_option("--steps", c.steps, "steps of the whole training, instead of --epochs")->check(CLI::NonNegativeNumber);
   app->add_option("--batch", c.batch, "images per step")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option_function<std::vector<std::int64_t>>(
@@ -114,6 +139,7 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   app->add_option("--freeze", c.freeze, "a part of the network that is not trained, by the beginning of its names; may be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1);
+  app->add_flag("--freeze-norms", c.freeze_norms, "batch norms use and keep their statistics, scale and shift are not trained");
   app->add_option("--head", c.head, "a part that --lr-head is for; may be repeated")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->expected(1);
@@ -152,7 +178,7 @@ int main(int argc, char** argv) {
   eval->add_option("--split", eval_config.split, "train, val or test; scenes and folders have train and val")->capture_default_str();
   eval->add_option("-o,--output", eval_config.output, "folder for the table, the report and sample pictures");
   eval->add_option("--batch", eval_config.batch, "images per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
-  eval->add_flag("--flip-test", eval_config.flip, "average with the mirrored image");
+  add_inference_options(eval, eval_config.inference);
   eval->add_flag("--other-data", eval_config.other_data, "score on the data set given here, not on the one of the checkpoint");
   add_data_options(eval, eval_config.data);
   add_device_options(eval, eval_config.compute);
@@ -165,10 +191,8 @@ int main(int argc, char** argv) {
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   predict->add_option("-o,--output", predict_config.output, "folder of the results")->capture_default_str();
-  predict->add_option("--tile", predict_config.tile, "side of the tiles that a large picture is cut into; 0: whole")->capture_default_str();
-  predict->add_option("--overlap", predict_config.overlap, "pixels that neighbouring tiles share")->capture_default_str();
   predict->add_flag("--probabilities", predict_config.probabilities, "also one grey map per class, 255 = certain");
-  predict->add_flag("--flip-test", predict_config.flip, "average with the mirrored image");
+  add_inference_options(predict, predict_config.inference);
   add_device_options(predict, predict_config.compute);
   predict->callback([&] { exit_code = run_predict(predict_config); });
 

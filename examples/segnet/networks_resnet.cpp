@@ -28,7 +28,7 @@ NetworkInfo resnet(int depth, std::int64_t parameters, double giga_multiply_adds
                         .result = result}};
 }
 
-/// A segmentation network M with the options, but for classes, width and auxiliary head.
+/// A segmentation network M with the options, but for classes, width, auxiliary head and output stride.
 template <template <class, class> class M, class Options>
 Builder on_resnet(const Options& options) {
   return [=]<class T, class D>(const ModelConfig& c) {
@@ -36,6 +36,11 @@ Builder on_resnet(const Options& options) {
     o.classes = c.classes;
     o.backbone.width = c.width;
     if constexpr (requires { o.aux; }) o.aux = c.aux > 0;
+    if constexpr (requires { o.rates; }) {
+      if (c.output_stride)  // in pixels of the image, the pyramid stays what it is
+        for (index_t& rate : o.rates) rate = rate * o.backbone.output_stride / c.output_stride;
+      if (c.output_stride) o.backbone.output_stride = c.output_stride;
+    }
     return nn::AnyModule<T, D>(M<T, D>(o));
   };
 }

@@ -43,9 +43,7 @@ template <class T, class D>
 int predict(const PredictConfig& config) {
   const auto trained = load_network<T, D>(config.checkpoint);
   const std::vector<fs::path> files = pictures(config.inputs);
-  const models::InferenceOptions options{.tile = config.tile, .overlap = config.overlap, .flip = config.flip};
-  if (config.tile < 0 || (config.tile > 0 && (config.overlap < 0 || config.overlap >= config.tile)))
-    throw ValueError("predict", "--overlap", "at least 0 and below --tile", concat(config.overlap));
+  check_inference("predict", config.inference);
   const OutputFolder output(config.output);
 
   const auto infer = for_inference(trained.network);
@@ -57,7 +55,7 @@ int predict(const PredictConfig& config) {
       throw IoError(files[i].string(),
                     concat("would overwrite the result of ", at->second.string(), ": the names differ by folder or extension only"));
     const Tensor<std::uint8_t> image = read_image(files[i].string());
-    const Tensor<float> probabilities = models::predict_probabilities(infer, trained.input(image), options).template to<Cpu>();
+    const Tensor<float> probabilities = models::predict_probabilities(infer, trained.input(image), config.inference).template to<Cpu>();
     const Tensor<std::int32_t> labels = models::most_likely(probabilities).alias({image.dim(0), image.dim(1)});
     const std::string base = output.of(stem);
     write_label_map(base + ".png", labels, trained.header.palette);

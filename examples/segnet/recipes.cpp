@@ -30,6 +30,7 @@ TrainConfig fc_densenet(const char* model) {
   return {.model = {.name = model},
           .data = camvid,
           .epochs = 750,
+          .patience = 100,
           .batch = 3,
           .crop_h = 224,
           .crop_w = 224,
@@ -42,10 +43,21 @@ TrainConfig fc_densenet(const char* model) {
           .schedule = "step",
           .gamma = 0.995};
 }
-const std::string fc_densenet_source = "Jegou et al. 2017, arXiv:1611.09326, section 4.1, and the authors' configuration";
-const std::string fc_densenet_note =
-    "then on whole images: --init best.safetensors --lr 1e-4 --crop 360 480; the authors stop when the held-out IoU has not risen for 100 "
-    "epochs (50)";
+/// The second phase: on whole images.
+TrainConfig fc_densenet_finetune(const char* model) {
+  TrainConfig c = fc_densenet(model);
+  c.crop_h = c.crop_w = 0;
+  c.lr = 1e-4;
+  c.patience = 50;
+  return c;
+}
+void add_fc_densenet(std::vector<Recipe>& list, const char* model) {
+  list.push_back({model, "Jegou et al. 2017, arXiv:1611.09326, section 4.1, and the authors' configuration",
+                  "norms of the authors' use the batch's statistics in evaluation, too; then NAME-finetune", fc_densenet(model)});
+  list.push_back({concat(model, "-finetune"), "Jegou et al. 2017, arXiv:1611.09326, section 4.1",
+                  concat("from a trained ", model, ": --init"), fc_densenet_finetune(model),
+                  "batch 3 and the decay of the rate, as before"});
+}
 
 TrainConfig dilated(const char* model, double lr) {
   return {.model = {.name = model},
@@ -60,6 +72,21 @@ TrainConfig dilated(const char* model, double lr) {
           .momentum = 0.9,
           .schedule = "step",
           .step_size = 100000};
+}
+const std::string dilated_source = "Yu & Koltun 2016, arXiv:1511.07122, and the authors' defaults";
+/// The context module alone, on scores of a front end that stays as it is.
+TrainConfig dilated_context() {
+  TrainConfig c = dilated("dilated8", 1e-3);
+  for (const char* layer : {"conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv4_1", "conv4_2", "conv4_3",
+                            "conv5_1", "conv5_2", "conv5_3", "fc6", "fc7", "final"})
+    c.freeze.emplace_back(layer);
+  return c;
+}
+/// Of data sets that the program does not know by name.
+TrainConfig dilated_on_folder(const char* model) {
+  TrainConfig c = dilated(model, 1e-5);
+  c.data = {.kind = "folder"};
+  return c;
 }
 
 TrainConfig deeplab_v3(const char* model) {
@@ -78,10 +105,39 @@ TrainConfig deeplab_v3(const char* model) {
           .schedule = "poly",
           .power = 0.9};
 }
-const std::string deeplab_v3_note = "then 30000 steps at output stride 8 with frozen batch norms and --lr 0.001; weight decay as PSPNet's";
+/// The second half: at output stride 8, as the batch norms have no batch to speak of any more.
+TrainConfig deeplab_v3_finetune(const char* model) {
+  TrainConfig c = deeplab_v3(model);
+  c.model.output_stride = 8;
+  c.freeze_norms = true;
+  c.lr = 0.001;
+  return c;
+}
+const std::string deeplab_v3_source = "Chen et al. 2017, arXiv:1706.05587, section 4.1; weight decay: the authors' code, for ResNets",
+                  deeplab_v3_note = "from ImageNet: --init; the authors scale by steps of 0.25; then NAME-finetune";
+
+/// torchvision's reference scripts: 8 GPUs with 4 images each, whose auxiliary head learns ten times as fast.
+TrainConfig torchvision(const char* model) {
+  return {.model = {.name = model, .aux = 0.5},
+          .data = voc,
+          .head = {"aux_classifier"},
+          .epochs = 30,
+          .batch = 32,
+          .crop_h = 480,
+          .crop_w = 480,
+          .scale_min = 0.5,
+          .scale_max = 2,
+          .optimizer = "sgd",
+          .lr = 0.02,
+          .weight_decay = 1e-4,
+          .momentum = 0.9,
+          .lr_head = 10,
+          .schedule = "poly",
+          .power = 0.9};
+}
 
 std::vector<Recipe> all() {
-  return {
+  std::vector<Recipe> list{
       {"fcn32s", fcn_source, "from VGG-16: --init", fcn("fcn32s", 1e-10, 100000)},
       {"fcn16s", fcn_source, "from a trained fcn32s: --init", fcn("fcn16s", 1e-12, 100000)},
       {"fcn8s", fcn_source, "from a trained fcn16s: --init", fcn("fcn8s", 1e-14, 100000)},
@@ -139,14 +195,16 @@ std::vector<Recipe> all() {
         .optimizer = "adam",
         .lr = 1e-4,
         .weight_decay = 0,
-        .schedule = "constant"}},
-      {"fc-densenet56", fc_densenet_source, fc_densenet_note, fc_densenet("fc-densenet56")},
-      {"fc-densenet67", fc_densenet_source, fc_densenet_note, fc_densenet("fc-densenet67")},
-      {"fc-densenet103", fc_densenet_source, fc_densenet_note, fc_densenet("fc-densenet103")},
-      {"dilated-front-end", "Yu & Koltun 2016, arXiv:1511.07122, and the authors' defaults", "from VGG-16: --init",
-       dilated("dilated-front-end", 1e-4)},
-      {"dilated8", "Yu & Koltun 2016, arXiv:1511.07122, and the authors' defaults, both modules together",
-       "from a trained front end: --init; the authors train the context module alone first", dilated("dilated8", 1e-5)},
+        .schedule = "constant"},
+       "10 epochs"},
+      {"dilated-front-end", dilated_source, "from VGG-16: --init", dilated("dilated-front-end", 1e-4)},
+      {"dilated8-context", dilated_source + ", the context module alone",
+       "from a trained front end: --init; the authors keep its scores on disk and take 60 at a time", dilated_context(), "60000 steps"},
+      {"dilated8", dilated_source + ", both modules together", "from dilated8-context: --init", dilated("dilated8", 1e-5), "60000 steps"},
+      {"dilated7", dilated_source + ", both modules together, on KITTI", "from a trained front end: --init", dilated_on_folder("dilated7"),
+       "60000 steps"},
+      {"dilated10", dilated_source + ", both modules together, on Cityscapes", "from a trained front end: --init",
+       dilated_on_folder("dilated10"), "60000 steps"},
       {"deeplab-v1",
        "Chen et al. 2015, arXiv:1412.7062, section 4",
        "from VGG-16: --init; --head is the last layer alone in the paper",
@@ -162,12 +220,14 @@ std::vector<Recipe> all() {
         .momentum = 0.9,
         .lr_head = 10,
         .schedule = "step",
-        .step_size = 2000}},
+        .step_size = 2000},
+       "flips"},
       {"deeplab-v2",
        "Chen et al. 2017, arXiv:1606.00915, section 4.1.2",
        "from COCO or ImageNet: --init; the paper trains on three scales at once",
        {.model = {.name = "deeplab-v2"},
         .data = voc,
+        .freeze_norms = true,
         .steps = 20000,
         .batch = 10,
         .crop_h = 321,
@@ -182,8 +242,11 @@ std::vector<Recipe> all() {
         .lr_bias = 2,
         .schedule = "poly",
         .power = 0.9}},
-      {"deeplab-v3", "Chen et al. 2017, arXiv:1706.05587, section 4.1", deeplab_v3_note, deeplab_v3("deeplab-v3")},
+      {"deeplab-v3", deeplab_v3_source, deeplab_v3_note, deeplab_v3("deeplab-v3")},
+      {"deeplab-v3-finetune", deeplab_v3_source, "from a trained deeplab-v3: --init", deeplab_v3_finetune("deeplab-v3")},
       {"deeplab-v3-plus", "Chen et al. 2018, arXiv:1802.02611, section 4: as deeplab-v3", deeplab_v3_note, deeplab_v3("deeplab-v3-plus")},
+      {"deeplab-v3-plus-finetune", "Chen et al. 2018, arXiv:1802.02611, section 4: as deeplab-v3", "from a trained deeplab-v3-plus: --init",
+       deeplab_v3_finetune("deeplab-v3-plus")},
       {"pspnet",
        "Zhao et al. 2017, arXiv:1612.01105, section 5.1, and hszhao/semseg",
        "from ImageNet: --init; the authors rotate by up to 10 degrees and blur, too",
@@ -203,6 +266,11 @@ std::vector<Recipe> all() {
         .schedule = "poly",
         .power = 0.9}},
   };
+  for (const char* model : {"fc-densenet56", "fc-densenet67", "fc-densenet103"}) add_fc_densenet(list, model);
+  for (const char* model : {"fcn-resnet50", "fcn-resnet101", "deeplabv3-resnet50", "deeplabv3-resnet101"})
+    list.push_back({model, "torchvision's reference scripts for segmentation",
+                    "from ImageNet: --init; there on COCO's pictures of VOC's classes, scaled to 260 to 1040 pixels", torchvision(model)});
+  return list;
 }
 
 }  // namespace

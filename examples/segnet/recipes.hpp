@@ -7,8 +7,9 @@ namespace segnet::program {
 
 struct Recipe {
   std::string name, source;
-  std::string note;  ///< what of it the settings cannot say
+  std::string note;  ///< what of it the settings cannot say, and where the weights come from
   TrainConfig config;
+  std::string guessed = {};  ///< settings that the source leaves open, which are ours
 };
 
 const std::vector<Recipe>& recipes();

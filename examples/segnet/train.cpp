@@ -8,17 +8,14 @@
 #include "datasets.hpp"
 #include "device.hpp"
 #include "evaluate.hpp"
+#include "optimizer.hpp"
 #include "progress.hpp"
 #include "report.hpp"
 #include "segnet/data/cached.hpp"
 #include "segnet/data/feeder.hpp"
 #include "segnet/ops/cross_entropy.hpp"
-#include "segnet/optim/adam.hpp"
 #include "segnet/optim/clip.hpp"
 #include "segnet/optim/ema.hpp"
-#include "segnet/optim/rmsprop.hpp"
-#include "segnet/optim/schedule.hpp"
-#include "segnet/optim/sgd.hpp"
 
 namespace segnet::program {
 
@@ -44,46 +41,6 @@ optim::OptimizerState<float, D> get_state(const SafetensorsFile& file, const std
     else state.tensors.emplace_back(own, file.tensor<float>(name).to<D>());
   }
   return state;
-}
-
-/// The parameters that are trained, in groups. Weight decay is for weights: biases and the parameters of norms (one-dimensional) go
-/// without.
-template <class D>
-std::unique_ptr<optim::Optimizer<float, D>> make_optimizer(const TrainConfig& c, const std::vector<nn::NamedTensor<float, D>>& state,
-                                                           const std::vector<std::string>& head) {
-  std::map<std::pair<bool, double>, std::vector<nn::NamedTensor<float, D>>> groups;  // by {one-dimensional, factor of the learning rate}
-  for (const auto& entry : state) {
-    if (!entry.trainable || !entry.tensor.tracked()) continue;
-    const bool plain = entry.tensor.rank() <= 1;
-    double scale = plain && entry.name.ends_with("bias") ? c.lr_bias : 1;
-    if (std::find(head.begin(), head.end(), entry.name) != head.end()) scale *= c.lr_head;
-    groups[{plain, scale}].push_back(entry);
-  }
-  if (groups.empty()) throw ValueError("train", "--freeze", "something left to train", "everything frozen");
-  const auto build = [&](auto optimizer, auto options) -> std::unique_ptr<optim::Optimizer<float, D>> {
-    options.lr = c.lr;
-    for (const auto& [kind, parameters] : groups) {
-      options.weight_decay = kind.first ? 0 : c.weight_decay;
-      optimizer.add_group(parameters, options).lr_scale = kind.second;
-    }
-    return std::make_unique<decltype(optimizer)>(std::move(optimizer));
-  };
-  if (c.optimizer == "sgd") return build(optim::Sgd<float, D>(), optim::SgdOptions{.momentum = c.momentum});
-  if (c.optimizer == "adam") return build(optim::Adam<float, D>(), optim::AdamOptions{});
-  if (c.optimizer == "rmsprop")
-    return build(optim::Rmsprop<float, D>(), optim::RmspropOptions{.alpha = c.alpha, .eps = c.eps, .momentum = c.momentum});
-  return build(optim::AdamW<float, D>(), optim::AdamWOptions{});
-}
-
-optim::Schedule make_schedule(const TrainConfig& c, std::int64_t total_steps, std::int64_t steps_per_epoch) {
-  if (c.warmup > 0 && c.schedule == "step") throw ValueError("train", "--warmup", "another --schedule than step", concat(c.warmup));
-  const std::string name = c.warmup > 0 && c.schedule != "constant" ? "warmup_" + c.schedule : c.warmup > 0 ? "linear_warmup" : c.schedule;
-  return optim::make_schedule(name, {.base = c.lr,
-                                     .total = total_steps,
-                                     .power = c.power,
-                                     .step_size = c.step_size > 0 ? c.step_size : steps_per_epoch,
-                                     .gamma = c.gamma,
-                                     .warmup = c.warmup});
 }
 
 data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& network, const data::Dataset& train) {
@@ -122,6 +79,10 @@ struct Training {
     for (const auto& prefix : config.freeze)
       for (const auto& entry : inside("--freeze", prefix))
         if (entry.trainable) entry.tensor.requires_grad(false);
+    if (config.freeze_norms)
+      for (const auto& norm : norms())
+        for (const auto& entry : inside("--freeze-norms", norm))
+          if (entry.trainable) entry.tensor.requires_grad(false);
     if (!resumed) begin(config);
     optimizer = make_optimizer<D>(config, network.state_dict(), header.state.head);
     if (config.ema > 0) ema.emplace(network.state_dict(), optim::EmaOptions{.decay = config.ema});
@@ -131,6 +92,8 @@ struct Training {
   void train_mode() {
     network.train();
     for (const auto& prefix : header.config.freeze) network.train(false, prefix);
+    if (header.config.freeze_norms)
+      for (const auto& norm : norms()) network.train(false, norm);
   }
 
   /// Everything that a resume needs.
@@ -151,6 +114,15 @@ struct Training {
   }
 
  private:
+  /// The names of the batch norms: of what has running statistics.
+  std::vector<std::string> norms() const {
+    std::vector<std::string> names;
+    for (const auto& entry : network.state_dict())
+      if (const std::string mean = ".running_mean"; entry.name.ends_with(mean))
+        names.push_back(entry.name.substr(0, entry.name.size() - mean.size()));
+    return names;
+  }
+
   /// The tensors of a part of the network. @throws ValueError: there is no part of that name
   std::vector<nn::NamedTensor<float, D>> inside(const char* option, const std::string& prefix) const {
     std::vector<nn::NamedTensor<float, D>> found;
@@ -288,7 +260,10 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   };
 
   bool out_of_time = false;
-  while (state.epoch < epochs && !out_of_time) {
+  const auto out_of_patience = [&] {
+    return config.patience > 0 && state.best_epoch > 0 && state.epoch >= state.best_epoch + std::max(config.patience, config.eval_every);
+  };
+  while (state.epoch < epochs && !out_of_time && !out_of_patience()) {
     training.train_mode();
     feeder.start(state.epoch, state.batch);
     const double epoch_start = progress.seconds();

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "segnet/io/image.hpp"
@@ -199,6 +200,26 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
   CHECK(eval.code == 0);
   CHECK(eval.out.find("class 1") != std::string::npos);
   CHECK(fs::exists(folder / "scores/report.html"));
+  // Averages over scales, mirror images and tiles: scale 1 changes nothing, each of the others does.
+  const auto loss = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"eval", folder / "run/best.safetensors"});
+    const Outcome end = run(folder, more);
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+    return end.out.substr(end.out.rfind("loss "));
+  };
+  std::set<std::string> losses{loss({})};
+  CHECK(losses.count(loss({"--scales", "2", "--scales", "1"})));
+  for (const auto& more : std::vector<std::vector<std::string>>{
+           {"--scales", "0.5,1,1.5"}, {"--flip-test"}, {"--tile", "16", "--overlap", "8"}, {"--scales", "1.5", "--flip-test"}})
+    CHECK(losses.insert(loss(more)).second);
+  const auto probabilities = [&](const std::string& output, std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"predict", folder / "run/best.safetensors", folder / "in/wide.png", "-o", folder / output, "--probabilities"});
+    REQUIRE(run(folder, more).code == 0);
+    return read_image(folder / (output + "/wide_1.png"));
+  };
+  CHECK_FALSE(testing::equal(probabilities("plain", {}), probabilities("averaged", {"--flip-test", "--scales", "0.75,1,1.25"})));
   CHECK(run(folder, {"summary", "--checkpoint", folder / "run/best.safetensors"}).out.find("down.0.0") != std::string::npos);
   CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
 }
@@ -278,6 +299,35 @@ TEST_CASE("transfer learning: what is frozen stays to the bit, what is new learn
   CHECK(same_tensors(folder / "whole/last.safetensors", folder / "killed/last.safetensors"));
 }
 
+TEST_CASE("frozen norms stay to the bit while the rest trains; training stops when patience ends, and a resume does not go on") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  const auto train = [&](const std::string& output, std::vector<std::string> more) {
+    const Outcome end = run(folder, train_arguments(folder, folder / output, std::move(more)));
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+  };
+  train("first", {"--epochs", "1"});
+  train("second", {"--epochs", "1", "--ema", "0", "--init", folder / "first/best.safetensors", "--freeze-norms"});
+  const SafetensorsFile before(folder / "first/best.safetensors"), after(folder / "second/best.safetensors");
+  for (const auto& name : before.names()) {
+    if (before.dtype(name) != "F32") continue;
+    INFO(name);
+    const std::string layer = name.substr(0, name.rfind('.'));
+    CHECK(testing::equal(before.tensor<float>(name), after.tensor<float>(name)) == before.has(layer + ".running_mean"));
+  }
+  // Nothing changes, so that the first epoch is the best one.
+  train("patient", {"--epochs", "50", "--patience", "2", "--lr", "1e-30", "--ema", "0", "--freeze-norms"});
+  const auto epochs = [&] {
+    const std::string log = read_file(folder / "patient/log.csv");
+    return std::count(log.begin(), log.end(), '\n') - 1;
+  };
+  CHECK(epochs() == 3);
+  CHECK(run(folder, {"train", "--resume", "--output", folder / "patient"}).code == 0);
+  CHECK(epochs() == 3);
+}
+
 TEST_CASE("recipes: all visible, each overridden by other options wherever they stand") {
   NEEDS_PROGRAM
   const Folder folder;
@@ -295,6 +345,16 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   for (const char* setting : {"\"recipe\": \"deeplab-v2\"", "\"lr\": 0.00025", "\"steps\": 20000", "\"crop_h\": 321", "\"lr_head\": 3.0",
                               "\"lr_bias\": 2.0", "\"schedule\": \"poly\"", "\"power\": 0.9", "\"momentum\": 0.9", "\"batch\": 10"})
     CHECK(has(deeplab, setting));
+  const std::string finetune = config({"--recipe", "deeplab-v3-finetune"});
+  for (const char* setting : {"\"output_stride\": 8", "\"freeze_norms\": true", "\"lr\": 0.001", "\"weight_decay\": 0.0001"})
+    CHECK(has(finetune, setting));
+  CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
+  const auto summary = [&](const std::string& stride) {
+    return run(folder, {"summary", "--model", "deeplab-v3", "--width", "4", "--output-stride", stride, "--input", "1", "64", "64", "3"})
+        .out;
+  };
+  CHECK(has(summary("8"), "[1, 8, 8, 128]"));
+  CHECK_FALSE(has(summary("16"), "[1, 8, 8, 128]"));
   for (const auto& more :
        std::vector<std::vector<std::string>>{{"--recipe", "segnet", "--lr", "0.5"}, {"--lr", "0.5", "--recipe", "segnet"}}) {
     const std::string segnet = config(more);
@@ -408,6 +468,9 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train_arguments(folder, folder / "run"), "--resume");  // there is a run already
   fails({"predict", checkpoint, folder / "empty", "-o", folder / "bad"}, "empty");
   fails({"predict", checkpoint, folder / "images/0.png", "--tile", "8", "--overlap", "8", "-o", folder / "bad"}, "--overlap");
+  fails({"eval", checkpoint, "--tile", "8", "--overlap", "8", "-o", folder / "bad"}, "--overlap");
+  for (const char* scales : {"0", "1,x", "-1", "1e9"})
+    fails({"predict", checkpoint, folder / "images/0.png", "-o", folder / "bad", concat("--scales=", scales)}, "--scales");
   fs::resize_file(folder / "images/3.png", 60);
   fails({"predict", checkpoint, folder / "images/3.png", "-o", folder / "bad"}, "3.png");
   fails(train({"--checkpoint-every", "0"}), "3.png");
