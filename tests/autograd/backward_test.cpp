@@ -27,6 +27,14 @@ Tensor<T, D> sum_of(const Tensor<T, D>& x, const Tensor<T, D>& z) {
   });
 }
 
+/// 2 x, whose gradient takes the place of the one that comes in.
+Tensor<float> twice(const Tensor<float>& x) {
+  return record("twice", sum_of(x.detach(), x.detach()), {x}, [](const Tensor<float>& dy, Gradients<float>& grad) {
+    const Tensor<float>& dx = grad.in_place_of(dy, 0);
+    for (index_t i = 0; i < dy.numel(); ++i) dx.data()[i] = 2 * dy.data()[i];
+  });
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("backward: chain, several uses, accumulation over calls", Where, EVERYWHERE) {
@@ -50,6 +58,20 @@ TEST_CASE("backward: a gradient that was handed in is never overwritten") {
   y.backward(dy);
   CHECK(equal(dy, ones<float>({2})));
   CHECK(equal(x.grad(), full<float>({2}, 4)));
+}
+
+TEST_CASE("backward: a gradient is overwritten in place only where nobody else sees it") {
+  const Tensor<float> x = ones<float>({2}), dy = ones<float>({2});
+  x.requires_grad();
+  twice(twice(x)).backward(dy);
+  CHECK(equal(dy, ones<float>({2})));
+  CHECK(equal(x.grad(), full<float>({2}, 4)));
+  x.zero_grad();
+  const auto a = twice(x), b = twice(x);  // both get the gradient of their sum
+  const auto y = twice(sum_of(a, b));
+  y.backward(dy, true);
+  y.backward(dy);
+  CHECK(equal(x.grad(), full<float>({2}, 16)));
 }
 
 TEST_CASE("backward: errors say what happened and what to do") {

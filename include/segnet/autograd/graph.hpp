@@ -95,6 +95,11 @@ class Gradients {
     if (!fresh_[i]) fresh_[i] = Tensor<T, D>(node<T, D>(i).shape);
     return fresh_[i];
   }
+  /// The same in the place of dy, if nobody else sees dy: for closures that read each element of it before they assign that element.
+  [[nodiscard]] const Tensor<T, D>& in_place_of(const Tensor<T, D>& dy, std::size_t i) {
+    if (!fresh_[i] && dy.unique() && dy.shape() == node<T, D>(i).shape) fresh_[i] = dy;
+    return (*this)[i];
+  }
   /// Hands over a finished gradient of input i (of the input's shape; it may be dy itself).
   void set(std::size_t i, Tensor<T, D> gradient) { fresh_[i] = std::move(gradient); }
   /// The same for an input of another element type or device.

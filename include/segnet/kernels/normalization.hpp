@@ -311,7 +311,7 @@ void norm_backward_coefficients(const NormGeometry& g, View<const double> sums, 
 }
 
 /// dx = a * dy + b * (x - centre) + k, dy counting as in `channel_gradient_sums`; or, where the statistics were given and
-/// `dx_coefficients` has no data, dx = factor * dy, which without `relu` does not read x.
+/// `dx_coefficients` has no data, dx = factor * dy, which without `relu` does not read x. dx may be dy.
 template <class T>
 void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstView<T> x, ConstView<T> coefficients,
                                  ConstView<T> dx_coefficients, bool relu, View<T> dx) {
@@ -321,7 +321,7 @@ void normalize_channels_backward(const NormGeometry& g, ConstView<T> dy, ConstVi
     const T *a = dx_coefficients ? dx_coefficients.data + s * 3 * C : factor, *b = a + C, *k = b + C;
     const auto run = [&](auto clip, auto constant) SEGNET_INLINE_LAMBDA {
       for (index_t r = first; r < first + rows; ++r)
-        for_channels<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
+        for_channels_once<T>(C, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
           const T *in = x.data + r * C + c, *gradient = dy.data + r * C + c;
           prefetch_ahead(gradient);
           if constexpr (clip() || !constant()) prefetch_ahead(in);

@@ -56,7 +56,8 @@ template <class T, class D>
       grad.set_other(2, dbias);
     }
     if (grad.wanted(0))
-      kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu, grad[0].view());
+      kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu,
+                                              grad.in_place_of(dy, 0).view());
   });
 }
 
