@@ -37,10 +37,10 @@ struct DoubleConv {
     nn::init::kaiming_normal(conv2.weight, default_generator());
   }
 
-  /// x by value: at inference it is freed as soon as the first convolution has read it.
+  /// x by value: it is freed as soon as the first convolution has read it.
   Tensor<T, D> operator()(Tensor<T, D> x) const {
-    x = nn::conv_norm_act(conv1, norm1, Activation::relu, x);
-    return nn::conv_norm_act(conv2, norm2, Activation::relu, x);
+    x = nn::conv_norm_act(conv1, norm1, Activation::relu, std::move(x));
+    return nn::conv_norm_act(conv2, norm2, Activation::relu, std::move(x));
   }
 
   template <class Self, class Visit>
