@@ -6,6 +6,7 @@
 #include "segnet/autograd/checkpoint.hpp"
 #include "segnet/autograd/gradcheck.hpp"
 #include "segnet/autograd/graph.hpp"
+#include "segnet/autograd/saved.hpp"
 #include "segnet/core/bfloat16.hpp"
 #include "segnet/core/build_info.hpp"
 #include "segnet/core/config.hpp"

@@ -1,5 +1,6 @@
 #include "segnet/nn/conv_norm.hpp"
 
+#include "segnet/ops/concat.hpp"
 #include "support/testing.hpp"
 
 using namespace segnet;
@@ -101,6 +102,41 @@ TEST_CASE("conv_norm_act: the layers as they are where gradients are wanted, sta
   other.running_mean = nn::Buffer<float>(norm.running_mean.clone());
   CHECK(equal(whole(), relu(other(conv(x)) + residual)));
   CHECK(equal(norm.running_mean, other.running_mean));
+}
+
+TEST_CASE(
+    "in training the results of norms and concatenations are not kept for the convolutions that read them, and gradients are the same") {
+  const index_t C = 20;  // overlapping blocks of channels would be seen
+  const auto x = normal<float>({2, 16, 16, C}), z = normal<float>({2, 16, 16, 3}), w = normal<float>({2, 3, 3, C + 3});
+  const auto weight = normal<float>({C}, 1, 0.1), bias = normal<float>({C});
+  const auto dy = normal<float>({2, 14, 14, 2});
+  const std::vector<Tensor<float>> inputs = {x, z, w, weight, bias};
+  const auto gradients = [&] {
+    std::vector<Tensor<float>> all;
+    for (const auto& input : inputs) {
+      all.push_back(input.grad());
+      input.zero_grad();
+    }
+    return all;
+  };
+  for (const auto& input : inputs) input.requires_grad();
+  const auto normed = [&] { return batch_norm_relu(x, weight, bias, {}, {}, true); };
+
+  const std::size_t before = memory_stats().in_use;
+  const auto y = conv2d(concat({normed(), z}, -1), w);
+  CHECK(memory_stats().in_use - before < static_cast<std::size_t>(x.numel()) * sizeof(float) / 2);
+  y.backward(dy);
+  const auto computed_again = gradients();
+
+  const auto a = normed(), a_leaf = a.detach().requires_grad();  // piece by piece, everything kept
+  const auto c = concat({a_leaf, z}, -1), c_leaf = c.detach().requires_grad();
+  const auto y_kept = conv2d(c_leaf, w);
+  y_kept.backward(dy);
+  c.backward(c_leaf.grad());
+  a.backward(a_leaf.grad());
+  CHECK(equal(y_kept, y));
+  const auto kept = gradients();
+  for (std::size_t i = 0; i < inputs.size(); ++i) CHECK(equal(computed_again[i], kept[i]));
 }
 
 TEST_CASE("conv2d_epilogue: what it refuses") {

@@ -15,7 +15,9 @@ namespace segnet {
 namespace autograd {
 template <class T, class D>
 struct GradNode;  // autograd/graph.hpp
-}
+template <class T, class D>
+struct Recipe;  // autograd/saved.hpp
+}  // namespace autograd
 
 namespace detail {
 // The GPU's are in cuda/fill.cuh.
@@ -55,8 +57,8 @@ class Tensor {
 
   /// Of that shape, not initialised. See `zeros`, `full`, `random_normal`.
   explicit Tensor(const Shape& shape)
-      : state_(std::make_shared<State>(
-            State{std::make_shared<detail::Buffer<D>>(static_cast<std::size_t>(shape.numel()) * sizeof(T)), nullptr, shape, nullptr})) {
+      : state_(std::make_shared<State>(State{std::make_shared<detail::Buffer<D>>(static_cast<std::size_t>(shape.numel()) * sizeof(T)),
+                                             nullptr, shape, nullptr, nullptr})) {
     state_->data = static_cast<T*>(state_->buffer->data());
   }
 
@@ -72,7 +74,7 @@ class Tensor {
   /// Memory that `owner` keeps alive (a mapped file, another library's array), used without a copy.
   [[nodiscard]] static Tensor from_external(T* data, const Shape& shape, std::shared_ptr<const void> owner) {
     Tensor t;
-    t.state_ = std::make_shared<State>(State{std::make_shared<detail::Buffer<D>>(data, std::move(owner)), data, shape, nullptr});
+    t.state_ = std::make_shared<State>(State{std::make_shared<detail::Buffer<D>>(data, std::move(owner)), data, shape, nullptr, nullptr});
     return t;
   }
 
@@ -92,7 +94,7 @@ class Tensor {
     if (offset < 0 || offset + shape.numel() > numel())
       throw ShapeError("Tensor::alias", "shape", concat("at most the elements of ", this->shape(), " behind ", offset), shape);
     Tensor t;
-    t.state_ = std::make_shared<State>(State{state_->buffer, state_->data + offset, shape, nullptr});
+    t.state_ = std::make_shared<State>(State{state_->buffer, state_->data + offset, shape, nullptr, nullptr});
     return t;
   }
 
@@ -172,6 +174,9 @@ class Tensor {
     return state_ ? state_->node : none;
   }
   void set_node(std::shared_ptr<autograd::GradNode<T, D>> node) const { state_->node = std::move(node); }
+  /// For operations: how the elements can be computed again, if at all; see `recomputable`.
+  [[nodiscard]] std::shared_ptr<const autograd::Recipe<T, D>> recipe() const { return state_ ? state_->recipe : nullptr; }
+  void set_recipe(std::shared_ptr<const autograd::Recipe<T, D>> recipe) const { state_->recipe = std::move(recipe); }
   /// Whether both are handles of the same elements.
   [[nodiscard]] bool shares_memory_with(const Tensor& other) const {
     return state_ && other.state_ && state_->buffer == other.state_->buffer;
@@ -185,6 +190,7 @@ class Tensor {
     T* data;
     Shape shape;
     std::shared_ptr<autograd::GradNode<T, D>> node;
+    std::shared_ptr<const autograd::Recipe<T, D>> recipe;
   };
   std::shared_ptr<State> state_;
 };

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "segnet/autograd/saved.hpp"
 #include "segnet/ops/slice.hpp"
 
 namespace segnet {
@@ -37,15 +38,24 @@ template <class T, class D>
     kernels::copy_strided(detail::reversed(parts.back().box), x.view(), y.view());
     start[at] += x.dim(at);
   }
-  if constexpr (is_real<T>)
-    return record("concat", y, tensors, [parts = std::move(parts)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
+  if constexpr (is_real<T>) {
+    record("concat", y, tensors, [parts = std::move(parts)](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
       for (std::size_t i = 0; i < parts.size(); ++i) {
         if (!grad.wanted(i)) continue;
         if (parts[i].contiguous && parts[i].shape.numel() > 0) grad.set(i, dy.alias(parts[i].shape, parts[i].box.source_offset));
         else kernels::copy_strided(parts[i].box, dy.view(), grad[i].view());
       }
     });
-  else return y;
+    // Unless one follows another, as in a DenseNet: each would be copied again with all those before it.
+    const auto joined = [](const Tensor<T, D>& x) { return x.recipe() && x.node()->operation == std::string_view("concat"); };
+    if (y.tracked() && std::none_of(tensors.begin(), tensors.end(), joined))
+      recomputable(y, [saved = std::vector<Saved<T, D>>(tensors.begin(), tensors.end()), at] {
+        std::vector<Tensor<T, D>> again;
+        for (const auto& x : saved) again.push_back(x.elements());
+        return concat(again, at);
+      });
+  }
+  return y;
 }
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> concat(std::initializer_list<Tensor<T, D>> tensors, int dim) {

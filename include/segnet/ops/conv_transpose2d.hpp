@@ -1,7 +1,7 @@
 // 2-D transposed convolution: multiplies by the transpose of a convolution's matrix.
 #pragma once
 
-#include "segnet/autograd/graph.hpp"
+#include "segnet/autograd/saved.hpp"
 #include "segnet/kernels/conv2d.hpp"
 #include "segnet/kernels/linear.hpp"
 
@@ -29,10 +29,10 @@ template <class T, class D>
   Tensor<T, D> y(g.x_shape());
   kernels::conv2d_grad_input(g, x.view(), w.view(), b.view(), y.view(), algorithm);
   return record("conv_transpose2d", y, {x, w, b},
-                [g, algorithm, x = w.tracked() ? x.detach() : Tensor<T, D>{}, w = x.tracked() ? w.detach() : Tensor<T, D>{}](
+                [g, algorithm, x = w.tracked() ? Saved(x) : Saved<T, D>{}, w = x.tracked() ? w.detach() : Tensor<T, D>{}](
                     const Tensor<T, D>& dy, Gradients<T, D>& grad) {
+                  if (grad.wanted(1)) kernels::conv2d_grad_weight(g, x.elements().view(), dy.view(), grad[1].view(), algorithm);
                   if (grad.wanted(0)) kernels::conv2d(g, dy.view(), w.view(), {}, grad[0].view(), algorithm);
-                  if (grad.wanted(1)) kernels::conv2d_grad_weight(g, x.view(), dy.view(), grad[1].view(), algorithm);
                   if (grad.wanted(2)) kernels::sum_over_rows(dy.view(), grad[2].view());
                 });
 }

@@ -3,7 +3,7 @@
 // Of bfloat16 images, weight, bias, statistics and their gradients are float (`Master<T>`).
 #pragma once
 
-#include "segnet/autograd/backward.hpp"
+#include "segnet/autograd/saved.hpp"
 #include "segnet/kernels/layer_norm.hpp"
 #include "segnet/kernels/local_response_norm.hpp"
 #include "segnet/kernels/normalization.hpp"
@@ -41,9 +41,13 @@ template <class T, class D>
 [[nodiscard]] Tensor<T, D> normalize(const char* op, const kernels::NormGeometry& g, index_t groups, bool constant_statistics, bool relu,
                                      const Tensor<Master<T>, D>& coefficients, const Tensor<T, D>& x, const Tensor<Master<T>, D>& weight,
                                      const Tensor<Master<T>, D>& bias) {
-  const Tensor<T, D> y(x.shape());
-  kernels::normalize_channels(g, x.view(), coefficients.view(), relu, y.view());
-  return record(op, y, {x, weight, bias}, [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
+  const auto compute = [=, x = x.detach()] {
+    const Tensor<T, D> y(x.shape());
+    kernels::normalize_channels(g, x.view(), coefficients.view(), relu, y.view());
+    return y;
+  };
+  const Tensor<T, D> y = compute();
+  record(op, y, {x, weight, bias}, [=, x = x.detach(), weight = weight.detach()](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     using M = Master<T>;
     const auto into_dx = grad.wanted(0) && !constant_statistics ? Tensor<M, D>({g.S, 3, g.C}) : Tensor<M, D>();
     if (into_dx || grad.wanted(1) || grad.wanted(2)) {
@@ -59,6 +63,8 @@ template <class T, class D>
       kernels::normalize_channels_backward<T>(g, dy.view(), x.view(), coefficients.view(), into_dx.view(), relu,
                                               grad.in_place_of(dy, 0).view());
   });
+  recomputable(y, compute);
+  return y;
 }
 
 template <class T, class D>
