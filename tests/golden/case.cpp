@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 
 #include "golden/golden.hpp"
@@ -25,6 +26,9 @@ double largest_magnitude(const Tensor<double>& t) {
     if (std::isfinite(t.data()[i])) largest = std::max(largest, std::abs(t.data()[i]));
   return largest;
 }
+
+/// Takes a number's bits into a fingerprint: FNV-1a over words.
+void mix(std::uint64_t& fingerprint, double value) { fingerprint = (fingerprint ^ std::bit_cast<std::uint64_t>(value)) * 0x100000001b3; }
 
 }  // namespace
 
@@ -77,6 +81,7 @@ bool CaseBase::check_shape(const std::string& role, const Shape& got, const Shap
 }
 
 void CaseBase::check_close(const std::string& what, double got, double expected, double tolerance) {
+  mix(outcome.fingerprint, got);
   if (!(std::abs(got - expected) <= tolerance))
     fail(concat(what, ": got ", digits(got), ", expected ", digits(expected), " within ", tolerance));
 }
@@ -95,6 +100,7 @@ void CaseBase::check_integers(const std::string& role, const Tensor<std::int64_t
 void CaseBase::check_numbers(const std::string& role, const Tensor<double>& got, const Tolerance& tolerance) {
   const Tensor<double> expected = numbers(role);
   if (!check_shape(role, got.shape(), expected.shape())) return;
+  for (index_t i = 0; i < got.numel(); ++i) mix(outcome.fingerprint, got.data()[i]);
   const double largest = largest_magnitude(expected);
   const double scale = largest + (tolerance.of_largest > 0 ? tolerance.absolute / tolerance.of_largest : 0);
   index_t wrong = 0, worst = 0;

@@ -99,3 +99,19 @@ TEST_CASE("golden: hash fill") {
   CHECK(hash_fill("conv1.weight", {4, 3, 3, 3}, "weight").data()[0] == static_cast<float>(0.03004995919764042));
   CHECK_THROWS_AS((void)hash_fill("x", {1}, "unknown"), Error);
 }
+
+TEST_CASE("golden: the fingerprint of what was compared changes with its last bit") {
+  const TemporaryFolder folder;
+  const SafetensorsFile file(tripled(folder));
+  const Json attributes = Json::parse("{}");
+  const auto fingerprint = [&](double nine, double mean) {
+    Case<double> c(file, "c", attributes);
+    c.check_numbers("y", Tensor<double>({2, 2}, {3, 6, nine, 12}), {.absolute = 1});
+    c.check_close("mean", mean, 7, 1);
+    CHECK(c.outcome.failures.empty());
+    return c.outcome.fingerprint;
+  };
+  CHECK(fingerprint(9, 7) == fingerprint(9, 7));
+  CHECK(fingerprint(9, 7) != fingerprint(std::nextafter(9, 10), 7));
+  CHECK(fingerprint(9, 7) != fingerprint(9, std::nextafter(7, 8)));
+}

@@ -2,12 +2,15 @@
 // there is one, and prints a line for each family and, last, "golden: P passed, F failed, U not implemented". Exit code 0 if nothing
 // failed, 1 otherwise.
 //
-// -f FAMILY runs that family alone, --device cpu|cuda one device alone.
+// -f FAMILY runs that family alone, --device cpu|cuda one device alone. --algorithm NAME|all has the convolutions of whole networks
+// computed by that algorithm, or by each in turn; operators are computed by all of them in any case. --threads 1,2 computes each case on
+// so many threads, and fails where the numbers are not the same to the bit.
 #include "golden/golden.hpp"
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 
 // One function for each file in families/.
 namespace segnet::golden {
@@ -74,7 +77,8 @@ void report(const std::string& family, const std::string& name, const char* prec
 
 class Runner {
  public:
-  Runner(std::set<std::string> only, bool cpu, bool gpu) : only_(std::move(only)), cpu_(cpu), gpu_(gpu) {
+  Runner(std::set<std::string> only, std::vector<ConvAlgorithm> algorithms, std::vector<int> threads, bool cpu, bool gpu)
+      : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
     for (const auto add : {add_convolutions, add_elementwise, add_hash, add_indexing, add_linear_algebra, add_losses, add_metrics,
                            add_networks, add_networks_classic, add_networks_torchvision, add_normalization, add_pooling, add_reductions,
                            add_shapes, add_softmax, add_training, add_upsample, add_missing})
@@ -119,41 +123,79 @@ class Runner {
     const Json attributes = Json::parse(attribute_text, concat(file.path(), ", attributes of '", name, "'"));
     if (family == "models") family += "/" + attributes["net"].string();
     if (!only_.empty() && !only_.count(family)) return;
-    Tally& tally = tallies_[family];
     const Family* const known = registry_.find(family);
     if (!known) {
       std::printf("FAILED %s/%s: this family is not known\n", family.c_str(), name.c_str());
-      ++tally.failed;
+      ++tallies_[family].failed;
       return;
     }
     if (!known->in_double) {
-      ++tally.not_implemented;
+      ++tallies_[family].not_implemented;
       return;
     }
-    std::set<Status> statuses;
-    const auto run_on = [&]<class D>(D, const auto& compute_double, const auto& compute_float) {
-      constexpr bool gpu = std::is_same_v<D, Cuda>;
-      Case<double, D> in_double(file, name, attributes);
-      Case<float, D> in_float(file, name, attributes);
-      statuses.insert(run(in_double, compute_double, tally.reasons));
-      statuses.insert(run(in_float, compute_float, tally.reasons));
-      report(family, name, gpu ? "double on the GPU" : "double", attribute_text, in_double.outcome);
-      report(family, name, gpu ? "float on the GPU" : "float", attribute_text, in_float.outcome);
-      tally.worst_double[gpu] = std::max(tally.worst_double[gpu], in_double.outcome.worst);
-      tally.worst_float[gpu] = std::max(tally.worst_float[gpu], in_float.outcome.worst);
-    };
-    if (cpu_) run_on(Cpu{}, known->in_double, known->in_float);
+    const bool network = family.starts_with("models/");
+    for (const ConvAlgorithm algorithm : network ? algorithms_ : std::vector{ConvAlgorithm::automatic}) {
+      const std::string label = algorithm == ConvAlgorithm::automatic ? family : concat(family, " by ", to_string(algorithm));
+      Tally& tally = tallies_[label];
+      std::set<Status> statuses;
+      // In one precision, on each number of threads.
+      const auto run_in = [&]<class T, class D>(const std::function<void(Case<T, D>&)>& compute, const char* where, double& worst) {
+        std::optional<std::uint64_t> fingerprint;
+        for (const int threads : threads_) {
+          if (threads > 0) set_num_threads(threads);
+          Case<T, D> c(file, name, attributes);
+          c.algorithm = algorithm;
+          Status status = run(c, compute, tally.reasons);
+          if (status == Status::passed && c.outcome.fingerprint != fingerprint.value_or(c.outcome.fingerprint)) {
+            c.fail(concat("other bits on ", threads, " threads than on ", threads_[0]));
+            status = Status::failed;
+          }
+          fingerprint = c.outcome.fingerprint;
+          statuses.insert(status);
+          report(label, name, where, attribute_text, c.outcome);
+          worst = std::max(worst, c.outcome.worst);
+        }
+      };
+      if (cpu_) {
+        run_in(known->in_double, "double", tally.worst_double[0]);
+        run_in(known->in_float, "float", tally.worst_float[0]);
+      }
 #if defined(SEGNET_CUDA)
-    if (gpu_) run_on(Cuda{}, known->in_double_on_gpu, known->in_float_on_gpu);
+      if (gpu_) {
+        run_in(known->in_double_on_gpu, "double on the GPU", tally.worst_double[1]);
+        run_in(known->in_float_on_gpu, "float on the GPU", tally.worst_float[1]);
+      }
 #endif
-    ++(statuses.count(Status::failed) ? tally.failed : statuses.count(Status::not_implemented) ? tally.not_implemented : tally.passed);
+      ++(statuses.count(Status::failed) ? tally.failed : statuses.count(Status::not_implemented) ? tally.not_implemented : tally.passed);
+    }
   }
 
   Registry registry_;
   std::set<std::string> only_;
+  std::vector<ConvAlgorithm> algorithms_;
+  std::vector<int> threads_;
   bool cpu_, gpu_;
   std::map<std::string, Tally> tallies_;
 };
+
+/// Those that take any shape, or the one of that name; none if there is no such name.
+std::vector<ConvAlgorithm> algorithms_called(const std::string& name) {
+  std::vector<ConvAlgorithm> found;
+  for (const ConvAlgorithm algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::reference, ConvAlgorithm::im2col_gemm,
+                                        ConvAlgorithm::implicit_gemm, ConvAlgorithm::winograd})
+    if (name == "all" || name == to_string(algorithm)) found.push_back(algorithm);
+  return found;
+}
+
+/// "1,2"; none if that is no list of positive numbers.
+std::vector<int> thread_counts(std::string list) {
+  std::vector<int> counts;
+  std::replace(list.begin(), list.end(), ',', ' ');
+  std::istringstream numbers(list);
+  for (int n = 0; numbers >> n;) counts.push_back(n);
+  if (!numbers.eof() || std::any_of(counts.begin(), counts.end(), [](int n) { return n < 1; })) counts.clear();
+  return counts;
+}
 
 std::vector<std::string> files_under(const std::vector<std::string>& roots) {
   std::vector<std::string> files;
@@ -175,14 +217,18 @@ int main(int argc, char** argv) {
   std::vector<std::string> roots;
   std::set<std::string> only;
   std::string device;
+  std::vector<ConvAlgorithm> algorithms{ConvAlgorithm::automatic};
+  std::vector<int> threads{0};  // as the machine has them
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "-f" && i + 1 < argc) only.insert(argv[++i]);
     else if (argument == "--device" && i + 1 < argc) device = argv[++i];
+    else if (argument == "--algorithm" && i + 1 < argc) algorithms = algorithms_called(argv[++i]);
+    else if (argument == "--threads" && i + 1 < argc) threads = thread_counts(argv[++i]);
     else roots.emplace_back(argument);
   }
-  if (roots.empty() || (device != "" && device != "cpu" && device != "cuda")) {
-    std::fputs("usage: golden [-f FAMILY]... [--device cpu|cuda] DIR...\n", stderr);
+  if (roots.empty() || algorithms.empty() || threads.empty() || (device != "" && device != "cpu" && device != "cuda")) {
+    std::fputs("usage: golden [-f FAMILY]... [--device cpu|cuda] [--algorithm NAME|all] [--threads N,N...] DIR...\n", stderr);
     return 2;
   }
   try {
@@ -196,7 +242,7 @@ int main(int argc, char** argv) {
     if (device == "cuda" && !gpu) throw DeviceError(Cuda::name, "there is none, or this program was built without CUDA");
     const std::vector<std::string> files = files_under(roots);
     if (files.empty()) throw IoError(roots.front(), "no *.safetensors file there");
-    Runner runner(only, device != "cuda", gpu);
+    Runner runner(only, algorithms, threads, device != "cuda", gpu);
     for (const auto& file : files) runner.run_file(file);
     return runner.finish() ? 0 : 1;
   } catch (const std::exception& e) {

@@ -19,6 +19,7 @@
 #include "segnet/autograd/backward.hpp"
 #include "segnet/core/layout.hpp"
 #include "segnet/io/safetensors.hpp"
+#include "segnet/kernels/conv2d_geometry.hpp"
 
 namespace segnet::golden {
 
@@ -56,6 +57,7 @@ struct Unsupported : Error {
 struct Outcome {
   std::vector<std::string> failures;
   double worst = 0;  ///< largest |got - expected|, relative to the largest magnitude in its tensor (or what FloatTolerance puts there)
+  std::uint64_t fingerprint = 0;  ///< of all numbers that were compared: equal where these are, bit for bit
 };
 
 /// A case of a file: attributes by type, tensors by role, and the comparison. Knows no element type; see Case<T>.
@@ -129,6 +131,7 @@ class CaseBase {
   void check_nothing_forgotten();
 
   Outcome outcome;
+  ConvAlgorithm algorithm = ConvAlgorithm::automatic;  ///< for whole networks: of every convolution that it suits
 
  protected:
   [[nodiscard]] const Json* find(std::string_view key) const {
