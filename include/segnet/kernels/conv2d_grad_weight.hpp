@@ -15,7 +15,7 @@
 #include "segnet/kernels/conv2d_geometry.hpp"
 #include "segnet/kernels/gemm_tile.hpp"
 
-namespace segnet::kernels::implicit_gemm {
+namespace segnet::kernels::implicit_gemm::inline SEGNET_LAYOUT {
 
 /// Outputs and vectors of a register tile.
 [[nodiscard]] constexpr int weight_tile_outputs(Isa isa) { return isa == Isa::avx512 ? 8 : 4; }
@@ -254,7 +254,7 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
     const index_t last_panel = std::min(plan.panels, first_panel + plan.panels_each);
     const index_t group = task / (tile_blocks * panel_blocks) % g.groups, slot = task / (tile_blocks * panel_blocks * g.groups);
     const index_t first_block = slot * plan.blocks / plan.slots, last_block = (slot + 1) * plan.blocks / plan.slots;
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       for (index_t block = first_block; block < last_block; ++block)
         weight_block<decltype(isa)::value>(plan, group, block, first_tile, last_tile, first_panel, last_panel, dy.data, x.data,
                                            dy_copies.data() + worker * dy_each, x_copies.data() + worker * x_each,
@@ -264,7 +264,7 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
 
   const index_t vectors = g.groups * plan.tiles * plan.vectors;
   parallel_for(vectors, std::max<index_t>(1, (1 << 14) / (plan.outputs * plan.lanes * plan.slots)), [&](index_t begin, index_t end) {
-    with_isa([&](auto isa) SEGNET_INLINE_LAMBDA {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       for (index_t i = begin; i < end; ++i)
         sum_slots<decltype(isa)::value>(plan, i / plan.vectors / plan.tiles, i / plan.vectors % plan.tiles, i % plan.vectors, sums.data(),
                                         dw.data);
@@ -272,4 +272,4 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   });
 }
 
-}  // namespace segnet::kernels::implicit_gemm
+}  // namespace segnet::kernels::implicit_gemm::inline SEGNET_LAYOUT
