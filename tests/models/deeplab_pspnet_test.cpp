@@ -1,6 +1,9 @@
+#include <cstdlib>
 #include <set>
 
 #include "segnet/autograd/backward.hpp"
+#include "segnet/io/npy.hpp"
+#include "segnet/io/weights.hpp"
 #include "segnet/models/deeplab.hpp"
 #include "segnet/models/deeplabv3.hpp"
 #include "segnet/models/deeplabv3_plus.hpp"
@@ -280,4 +283,28 @@ TEST_CASE("FCN, DeepLab and PSPNet learn a batch, auxiliary losses included") {
   check_learns("v2", DeepLabV2<>({.classes = 3, .backbone = small}), plain);
   check_learns("v1", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{.channels = 8}}}), plain);
   check_learns("v2 on VGG-16", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{3, 6, 8}, {3, 12, 8}}, .average_pool = false}), plain);
+}
+
+// tests/pytorch/round_trip.py makes the folder, and looks at what is written into it.
+TEST_CASE("FCN and DeepLab v3, round trip: torchvision's weights give the same here, and go back") {
+  const char* folder = std::getenv("SEGNET_ROUND_TRIP");
+  if (!folder) {
+    MESSAGE("skipped: tests/pytorch/round_trip.py runs it");
+    return;
+  }
+  const auto round_trip = [&](const std::string& name, auto net, const char* format) {
+    const std::string path = concat(folder, "/", name);
+    CHECK(load_weights(path + ".pth", net).complete());
+    nn::eval(net);
+    NoGrad guard;
+    const auto [out, aux] = net.with_aux(load_npy<float>(path + ".input.npy"));
+    const double error = max_difference(out, load_npy<float>(path + ".out.npy"));
+    const double aux_error = max_difference(aux, load_npy<float>(path + ".aux.npy"));
+    MESSAGE(name, ", largest difference of the outputs: ", error, ", ", aux_error);
+    CHECK(error < 5e-5);
+    CHECK(aux_error < 5e-5);
+    save_weights(concat(path, ".mine.", format), net);
+  };
+  round_trip("fcn_resnet50", FcnResNet<>(), "pth");
+  round_trip("deeplabv3_resnet50", DeepLabV3<>(), "safetensors");
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Weights that PyTorch saves give the same output here, and what is saved here is loaded strictly by PyTorch.
+"""Weights that PyTorch and torchvision save give the same output here, and what is saved here is loaded strictly by them.
 
-round_trip.py PROGRAM: the test program of models/unet, whose test case "round trip" does our half. Exit code 77: there is no PyTorch.
+round_trip.py UNET DEEPLAB: the test programs of models/unet and models/deeplab_pspnet, whose test cases "round trip" do our half.
+Exit code 77: there is no PyTorch.
 """
 
 import json
@@ -15,9 +16,10 @@ import tempfile
 try:
     import numpy
     import torch
+    import torchvision
     from torch import nn
 except ImportError as error:
-    print(f"skipped: {error} (Debian: apt install python3-torch)")
+    print(f"skipped: {error} (Debian: apt install python3-torch python3-torchvision)")
     sys.exit(77)
 
 
@@ -61,30 +63,69 @@ def load_safetensors(path):
     return tensors
 
 
-torch.manual_seed(0)
-net = UNet()
-for _ in range(3):
-    net(torch.randn(2, 3, 16, 16) * 2 + 1)  # running statistics that are not those of a new layer
-net.eval()
-x = torch.randn(2, 3, 12, 20)
-with torch.no_grad():
+def save_array(path, tensor):
+    numpy.save(path, tensor.permute(0, 2, 3, 1).contiguous().numpy())
+
+
+def our_half(program, folder):
+    subprocess.run([program, "--test-case=*round trip*"], check=True, env={**os.environ, "SEGNET_ROUND_TRIP": str(folder)})
+
+
+def check_same(name, before, after):
+    assert set(before) == set(after), name
+    for key, value in before.items():
+        assert key.endswith("num_batches_tracked") or torch.equal(after[key], value), f"{name}: {key}"
+
+
+def unet(program, folder):
+    net = UNet()
+    for _ in range(3):
+        net(torch.randn(2, 3, 16, 16) * 2 + 1)  # running statistics that are not those of a new layer
+    net.eval()
+    x = torch.randn(2, 3, 12, 20)
     y = net(x)
-
-with tempfile.TemporaryDirectory() as folder:
-    path = pathlib.Path(folder)
-    torch.save(net.state_dict(), path / "unet.pth")
-    for name, tensor in ("input", x), ("output", y):
-        numpy.save(path / f"{name}.npy", tensor.permute(0, 2, 3, 1).contiguous().numpy())
-    subprocess.run([sys.argv[1], "--test-case=*round trip*"], check=True, env={**os.environ, "SEGNET_ROUND_TRIP": folder})
-    files = {"mine.pth": torch.load(path / "mine.pth"), "mine.pth, weights_only": torch.load(path / "mine.pth", weights_only=True),
-             "mine.safetensors": load_safetensors(path / "mine.safetensors")}
-
-for name, state in files.items():
-    assert set(state) == set(net.state_dict()), name
-    for key, value in net.state_dict().items():
-        assert key.endswith("num_batches_tracked") or torch.equal(state[key], value), f"{name}: {key}"
-    back = UNet().eval()
-    back.load_state_dict(state, strict=True)
-    with torch.no_grad():
+    torch.save(net.state_dict(), folder / "unet.pth")
+    save_array(folder / "input.npy", x)
+    save_array(folder / "output.npy", y)
+    our_half(program, folder)
+    files = {"mine.pth": torch.load(folder / "mine.pth"), "mine.pth, weights_only": torch.load(folder / "mine.pth", weights_only=True),
+             "mine.safetensors": load_safetensors(folder / "mine.safetensors")}
+    for name, state in files.items():
+        check_same(name, net.state_dict(), state)
+        back = UNet().eval()
+        back.load_state_dict(state, strict=True)
         assert torch.equal(back(x), y), name
-print(f"PyTorch {torch.__version__} loads strictly what it saved and segnet saved again:", ", ".join(files))
+    print(f"PyTorch {torch.__version__} loads strictly what it saved and segnet saved again:", ", ".join(files))
+
+
+def of_torchvision(program, folder):
+    def new(name):
+        return getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None, aux_loss=True)
+
+    nets = {}
+    for name in "fcn_resnet50", "deeplabv3_resnet50":
+        net = new(name)
+        net(torch.randn(2, 3, 33, 33))
+        net.eval()
+        x = torch.randn(1, 3, 65, 97)
+        torch.save(net.state_dict(), folder / f"{name}.pth")
+        save_array(folder / f"{name}.input.npy", x)
+        nets[name] = net, x, net(x)
+        for output, y in nets[name][2].items():
+            save_array(folder / f"{name}.{output}.npy", y)
+    our_half(program, folder)
+    for name, (net, x, outputs) in nets.items():
+        file = folder / f"{name}.mine.pth"
+        state = torch.load(file, weights_only=True) if file.exists() else load_safetensors(folder / f"{name}.mine.safetensors")
+        check_same(name, net.state_dict(), state)
+        back = new(name).eval()
+        back.load_state_dict(state, strict=True)
+        for output, y in back(x).items():
+            assert torch.equal(y, outputs[output]), f"{name}: {output}"
+    print(f"torchvision {torchvision.__version__} as well:", ", ".join(nets))
+
+
+torch.manual_seed(0)
+with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+    unet(sys.argv[1], pathlib.Path(folder))
+    of_torchvision(sys.argv[2], pathlib.Path(folder))
