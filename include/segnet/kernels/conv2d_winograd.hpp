@@ -4,9 +4,9 @@
 //
 // Everything happens in blocks of tiles, which read and write images as they are:
 //
-//   V [position][tile][channel]    = B^T d B   of the block's tiles
-//   U [position][channel][output]  = G g G^T   of some outputs and channels, made anew for each block where all of U would not stay in
-//                                              the cache: that is cheaper than to fetch it
+//   V [position][tile][channel]    = B^T d B   of the block's tiles, in parts of some channels
+//   U [position][channel][output]  = G g G^T   of a panel of outputs and some channels, made anew for each block where all of U would not
+//                                              stay in the cache: that is cheaper than to fetch it
 //   M [position][tile][output]    += V U
 //   Y                              = A^T M A   into the image, with the epilogue
 //
@@ -47,52 +47,59 @@ struct Plan {
   Tiling tiling;
   index_t positions, K, O, groups;
   index_t depth, depths;        // channels that are multiplied at a time
-  index_t width, widths;        // outputs that are computed at a time
+  index_t width, widths;        // outputs that are computed at a time: a panel
   index_t block, blocks;        // tiles of a block
-  bool keeps_v, keeps_u;        // for all channels of a block; for all channels and outputs of the convolution
+  index_t slots;                // parts of V that there is room for; with fewer than `depths`, what is in the last one does not stay
+  bool keeps_u, packs_ahead;    // for all channels and outputs of the convolution
   index_t splits, widths_each;  // of the outputs, where blocks are too few for the threads
 
   Plan(const Correlation<T>& c, index_t m, index_t threads)
       : tiling(c.N, c.OH, c.OW, c.padding, c.dilation, m), positions((m + 2) * (m + 2)), K(c.K), O(c.O), groups(c.groups) {
-    constexpr index_t size = sizeof(T), some = 128 / size, cache = (1 << 18) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
+    constexpr index_t size = sizeof(T), some = 256 / size, cache = (1 << 18) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
     const index_t lanes = PackedPanels<T>::lanes();
     depth = round_up(divide_up(K, divide_up(K, some)), lanes);
     depths = divide_up(K, depth);
-    width = std::min(round_up(divide_up(O, divide_up(O, some)), 2 * lanes), round_up(O, lanes));
+    width = std::min(PackedPanels<T>::width(), round_up(O, lanes));
     widths = divide_up(O, width);
     keeps_u = parts() * u_size() <= kept;
-    // Parts of U, V and M together fill half of a second-level cache of 1 MiB, which transforms that store to 36 places need more than
-    // products need long rows. At least 24 tiles, since U is made for each block.
-    block = std::max<index_t>(cache / (positions * (depths * depth + width)), 24);
-    keeps_v = block * positions * (depths * depth + width) + u_size() <= most;
+    // Where all of U is kept, the rest stays in a second-level cache of 1 MiB. Else parts of U are made anew for each block, and the more
+    // tiles they serve the better: products fetch V from farther away while they compute.
+    const index_t room = most - u_size() - packed_size() - positions * line<T>, tile = positions * (depths * depth + width);
+    block = keeps_u ? std::max<index_t>(cache / tile, 24) : std::clamp<index_t>(room / (tile + positions * line<T>), 24, 64);
     block = std::max(round_up(divide_up(tiles(), std::max<index_t>(divide_up(tiles(), block), 1)), rows_step()), rows_step());
     blocks = divide_up(tiles(), block);
+    slots = std::clamp<index_t>((room - positions * m_step()) / v_size(), 1, depths);
+    packs_ahead = !keeps_u && blocks > 1;
     splits = threads == 1 ? 1 : std::clamp<index_t>(divide_up(2 * threads, std::max<index_t>(blocks * groups, 1)), 1, widths);
     widths_each = divide_up(widths, splits);
   }
 
   index_t tiles() const { return tiling.size(); }
   index_t parts() const { return groups * widths * depths; }  // of U
+  // Steps between positions, and between taps of a packed kernel.
   index_t v_step() const { return block * depth + line<T>; }
-  index_t u_step() const { return depth * width + line<T>; }
+  index_t u_step() const { return depth * width + 3 * line<T>; }
   index_t m_step() const { return block * width + line<T>; }
+  index_t tap_step() const { return depth * width + line<T>; }
   index_t v_size() const { return positions * v_step(); }
   index_t u_size() const { return positions * u_step(); }
-  index_t packed_size() const { return 9 * depth * width; }
-  // What a worker has for itself: V, M, and a part of U or, before, of the packed kernel.
-  index_t m_begin() const { return v_size() * (keeps_v ? depths : 1); }
+  index_t packed_size() const { return 9 * tap_step(); }
+  index_t part_size() const { return keeps_u ? u_size() : packs_ahead ? packed_size() : 0; }  // of what is made ahead of all blocks
+  // What a worker has for itself: V, M, a part of U and of the packed kernel.
+  index_t m_begin() const { return v_size() * slots; }
   index_t u_begin() const { return m_begin() + positions * m_step(); }
-  index_t scratch_size() const { return u_begin() + std::max(u_size(), packed_size()); }
+  index_t packed_begin() const { return u_begin() + (keeps_u ? 0 : u_size()); }
+  index_t scratch_size() const { return packed_begin() + (packs_ahead ? 0 : packed_size()); }
 };
 
 /// U of as many numbers as a packed kernel [9][count] has for each tap.
 template <int n, class T>
-void transform_kernel(const T* packed, index_t count, T* u, index_t step) {
+void transform_kernel(const T* packed, index_t tap_step, index_t count, T* u, index_t step) {
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     const T* from = packed;
-    const index_t position = step, tap = count;  // copies that no store can change
-    for (T *to = u, *end = u + tap; to < end; to += S::lanes, from += S::lanes)
+    const index_t position = step, tap = tap_step;  // copies that no store can change
+    for (T *to = u, *end = u + count; to < end; to += S::lanes, from += S::lanes)
       transform_2d<S, 3, n>([](const typename S::Vector(&x)[3], typename S::Vector(&y)[n])
                                 SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<3, n>(), x, y); },
                             [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * 3 + j) * tap; },
@@ -109,22 +116,27 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
     using S = Simd<T, decltype(isa)::value>;
     using Vector = typename S::Vector;
     constexpr int n = m + 2;
+    const index_t rounded = round_up(width, S::lanes);
     const index_t pixel = c.groups * c.O, step = plan.m_step(), row_step = c.dilation.h * c.OW * pixel, column_step = c.dilation.w * pixel;
+    const auto corner_of = [&](index_t tile) {
+      return ((plan.tiling.image(tile) * c.OH + plan.tiling.row(tile).out) * c.OW + plan.tiling.column(tile).out) * pixel + o0;
+    };
     for (index_t t = 0; t < count; ++t) {
       const Tiling::Part row = plan.tiling.row(first + t), column = plan.tiling.column(first + t);
-      const index_t corner = ((plan.tiling.image(first + t) * c.OH + row.out) * c.OW + column.out) * pixel + o0;
-      const T* from = M + t * plan.width;
+      const index_t corner = corner_of(first + t), next = corner_of(first + std::min(t + 1, count - 1));
       for (index_t o = 0; o < width; o += S::lanes) {
         const index_t left = std::min<index_t>(width - o, S::lanes);
+        const T* from = M + t * rounded + o;
         Vector scale = Vector{} + 1, shift{};
         if (e.scale) std::memcpy(&scale, e.scale + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
         if (e.shift) std::memcpy(&shift, e.shift + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
         transform_2d<S, n, m>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[m])
                                   SEGNET_INLINE_LAMBDA { interpolate<S>(matrices<m, 3>.At, x, y); },
-                              [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * n + j) * step + o; },
+                              [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * n + j) * step; },
                               [&](int i, int j, const typename S::Vector& x) SEGNET_INLINE_LAMBDA {
                                 if (i >= row.count || j >= column.count) return;
-                                const index_t at = corner + i * row_step + j * column_step + o;
+                                const index_t from_corner = i * row_step + j * column_step + o, at = corner + from_corner;
+                                __builtin_prefetch(c.target + next + from_corner, 1);
                                 Vector y[1] = {x * scale + shift};
                                 if (left == S::lanes) {
                                   activate<S>(e.activation, e.residual ? e.residual + at : nullptr, y);
@@ -138,6 +150,15 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
   });
 }
 
+/// A part of the weight: packed[tap][k][o], which is returned.
+template <class T>
+T* pack(const Correlation<T>& c, const Plan<T>& plan, index_t part, T* packed) {
+  const index_t group = part / (plan.widths * plan.depths), o0 = part / plan.depths % plan.widths * plan.width;
+  const index_t k0 = part % plan.depths * plan.depth, width = PackedPanels<T>::rounded(std::min(plan.width, c.O - o0));
+  for (index_t tap = 0; tap < 9; ++tap) c.pack(group, tap, k0, std::min(plan.depth, c.K - k0), o0, width, packed + tap * plan.tap_step());
+  return packed;
+}
+
 /// A block of tiles for widths [first_width, last_width) of the outputs of a group.
 template <int m, class T>
 void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>& e, index_t group, index_t block, index_t first_width,
@@ -149,13 +170,15 @@ void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<
     const index_t o0 = w * plan.width, width = std::min(plan.width, c.O - o0), rounded = PackedPanels<T>::rounded(width);
     for (index_t d = 0; d < plan.depths; ++d) {
       const index_t k0 = d * plan.depth, depth = std::min(plan.depth, c.K - k0), part = (group * plan.widths + w) * plan.depths + d;
-      T* v = scratch + (plan.keeps_v ? d * plan.v_size() : 0);
-      if (w == first_width || !plan.keeps_v)
+      const index_t slot = std::min(d, plan.slots - 1);
+      T* v = scratch + slot * plan.v_size();
+      if (w == first_width || (slot == plan.slots - 1 && plan.slots < plan.depths))
         transform_pixels<n, n>(Images<T>{c.source + group * c.K + k0, c.H, c.W, c.groups * c.K}, plan.tiling, c.dilation, &Tiling::Part::in,
                                first, count, depth, zeros, v, plan.v_step(), plan.depth);
-      const T* kernel = weights + part * (plan.keeps_u ? plan.u_size() : plan.packed_size());
+      const T* kernel = weights + part * plan.part_size();
       if (!plan.keeps_u) {
-        transform_kernel<n>(kernel, depth * rounded, u, plan.u_step());
+        if (!plan.packs_ahead) kernel = pack(c, plan, part, scratch + plan.packed_begin());
+        transform_kernel<n>(kernel, plan.tap_step(), depth * rounded, u, plan.u_step());
         kernel = u;
       }
       multiply(Products<T>{.positions = plan.positions,
@@ -166,7 +189,7 @@ void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<
                            .b = kernel,
                            .b_step = 0,
                            .out = M,
-                           .out_row = plan.width,
+                           .out_rows = plan.block,
                            .a_next = plan.v_step(),
                            .b_next = plan.u_step(),
                            .out_next = plan.m_step()},
@@ -181,21 +204,19 @@ void compute(const Correlation<T>& c, const Epilogue<T>& e) {
   const index_t threads = num_threads();
   const Plan<T> plan(c, m, threads);
   if (plan.tiles() == 0) return;
-  const index_t panel = PackedPanels<T>::width(), part_size = plan.keeps_u ? plan.u_size() : plan.packed_size();
-  const Scratch<T> weights(plan.parts() * part_size), zeros(plan.depth), scratch(threads * plan.scratch_size());
+  const Scratch<T> weights(plan.parts() * plan.part_size()), zeros(plan.depth), scratch(threads * plan.scratch_size());
   std::fill_n(zeros.data(), plan.depth, T(0));
 
-  parallel_workers(plan.parts(), [&](index_t part, int worker) {
-    const index_t group = part / (plan.widths * plan.depths), o0 = part / plan.depths % plan.widths * plan.width;
-    const index_t k0 = part % plan.depths * plan.depth, depth = std::min(plan.depth, c.K - k0);
-    const index_t rounded = PackedPanels<T>::rounded(std::min(plan.width, c.O - o0));
-    T* to = weights.data() + part * part_size;
-    T* packed = plan.keeps_u ? scratch.data() + worker * plan.scratch_size() + plan.u_begin() : to;
-    for (index_t tap = 0; tap < 9; ++tap)
-      for (index_t o = 0; o < rounded; o += panel)
-        c.pack(group, tap, k0, depth, o0 + o, std::min(panel, rounded - o), packed + (tap * rounded + o) * depth);
-    if (plan.keeps_u) transform_kernel<m + 2>(packed, depth * rounded, to, plan.u_step());
-  });
+  if (plan.part_size() > 0)
+    parallel_workers(plan.parts(), [&](index_t part, int worker) {
+      T* const to = weights.data() + part * plan.part_size();
+      T* const packed = plan.keeps_u ? scratch.data() + worker * plan.scratch_size() + plan.packed_begin() : to;
+      pack(c, plan, part, packed);
+      if (!plan.keeps_u) return;
+      const index_t depth = std::min(plan.depth, c.K - part % plan.depths * plan.depth);
+      const index_t width = std::min(plan.width, c.O - part / plan.depths % plan.widths * plan.width);
+      transform_kernel<m + 2>(packed, plan.tap_step(), depth * PackedPanels<T>::rounded(width), to, plan.u_step());
+    });
 
   parallel_workers(c.groups * plan.blocks * plan.splits, [&](index_t task, int worker) {
     const index_t split = task % plan.splits, block = task / plan.splits % plan.blocks, group = task / (plan.splits * plan.blocks);

@@ -19,12 +19,15 @@ struct WeightPlan {
   index_t positions;
   index_t outputs, output_blocks;    // of a block, per group
   index_t channels, channel_blocks;  // alike
-  index_t block = 32, blocks;        // tiles that are transformed at a time
+  index_t block, blocks;             // tiles that are transformed at a time
   index_t slots;
 
-  WeightPlan(const ConvGeometry& g, index_t m)
-      : tiling(g.N, g.OH, g.OW, g.padding, g.dilation, m), positions((m + 2) * (m + 2)), blocks(divide_up(tiling.size(), block)) {
-    constexpr index_t some = 256 / sizeof(T);
+  WeightPlan(const ConvGeometry& g, index_t m) : tiling(g.N, g.OH, g.OW, g.padding, g.dilation, m), positions((m + 2) * (m + 2)) {
+    blocks = divide_up(tiling.size(), 24);
+    block = divide_up(tiling.size(), std::max<index_t>(blocks, 1));
+    // The sums of 64 outputs and channels stay in the second-level cache. Where there are many more, twice as many of each: to transform
+    // the same tiles for each block takes longer than to fetch sums.
+    const index_t some = (std::max(g.group_outputs(), g.group_inputs()) * index_t{sizeof(T)} > 1024 ? 512 : 256) / index_t{sizeof(T)};
     const index_t lanes = PackedPanels<T>::lanes(), Og = g.group_outputs(), Cg = g.group_inputs();
     outputs = round_up(divide_up(Og, divide_up(Og, some)), lanes);
     output_blocks = divide_up(Og, outputs);
@@ -41,16 +44,16 @@ struct WeightPlan {
   index_t scratch_size() const { return x_begin() + positions * x_step(); }
 };
 
-/// dw[o][tap][c] from sums [position][o][c], for outputs and channels of a block; dw is at its first element, `Cg` channels wide.
+/// dw[o][tap][c] from sums [position][panel][o][c], for outputs and channels of a block; dw is at its first element, `Cg` channels wide.
 template <int m, class T>
 void store_weights(const WeightPlan<T>& plan, index_t outputs, index_t channels, index_t Cg, const T* sums, T* dw) {
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     constexpr int n = m + 2;
-    const index_t step = plan.sum_step();
+    const index_t step = plan.sum_step(), rounded = round_up(channels, S::lanes);
     for (index_t o = 0; o < outputs; ++o)
       for (index_t c = 0; c < channels; c += S::lanes) {
-        const T* from = sums + o * plan.channels + c;
+        const T* from = sums + in_panels<S::lanes>(o, c, plan.outputs, rounded);
         T* to = dw + o * 9 * Cg + c;
         const index_t left = std::min<index_t>(channels - c, S::lanes);
         transform_2d<S, n, 3>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[3])
@@ -92,7 +95,7 @@ void weight_block(const ConvGeometry& g, const WeightPlan<T>& plan, index_t grou
                          .b = x_tiles,
                          .b_step = plan.channels,
                          .out = scratch,
-                         .out_row = plan.channels,
+                         .out_rows = plan.outputs,
                          .a_next = plan.y_step(),
                          .b_next = plan.x_step(),
                          .out_next = plan.sum_step()},

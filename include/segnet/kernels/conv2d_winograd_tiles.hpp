@@ -73,16 +73,21 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
     using S = Simd<T, decltype(isa)::value>;
     const index_t position = step;  // a copy that no store can change
     T* out = to;
-    for (index_t t = 0; t < count; ++t, out += row) {
-      const index_t h0 = tiling.row(first + t).*start, w0 = tiling.column(first + t).*start;
-      const T* image = images.data + tiling.image(first + t) * images.H * images.W * images.pixel;
-      const T* pixels[in * in];
+    const T *pixels[in * in], *next[in * in];  // those of the next tile are fetched while this one is transformed
+    const auto find = [&](index_t tile) {
+      const index_t h0 = tiling.row(tile).*start, w0 = tiling.column(tile).*start;
+      const T* image = images.data + tiling.image(tile) * images.H * images.W * images.pixel;
       for (index_t i = 0; i < in; ++i)
         for (index_t j = 0; j < in; ++j) {
           const index_t h = h0 + i * dilation.h, w = w0 + j * dilation.w;
           const bool inside = h >= 0 && h < images.H && w >= 0 && w < images.W;
-          pixels[i * in + j] = inside ? image + (h * images.W + w) * images.pixel : zeros;
+          next[i * in + j] = inside ? image + (h * images.W + w) * images.pixel : zeros;
         }
+    };
+    find(first);
+    for (index_t t = 0; t < count; ++t, out += row) {
+      std::copy(next, next + in * in, pixels);
+      if (t + 1 < count) find(first + t + 1);
       T padded[in * in][S::lanes];
       if (channels < S::lanes)
         for (index_t i = 0; i < in * in; ++i) {
@@ -92,7 +97,10 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
       for (index_t c = 0;; c = std::min<index_t>(c + S::lanes, channels - S::lanes)) {  // the last ones may overlap
         transform_2d<S, in, n>([](const typename S::Vector(&x)[in], typename S::Vector(&y)[n])
                                    SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<in, n>(), x, y); },
-                               [&](int i, int j) SEGNET_INLINE_LAMBDA { return pixels[i * in + j] + c; },
+                               [&](int i, int j) SEGNET_INLINE_LAMBDA {
+                                 __builtin_prefetch(next[i * in + j] + c);
+                                 return pixels[i * in + j] + c;
+                               },
                                [&](int i, int j, const typename S::Vector& x)
                                    SEGNET_INLINE_LAMBDA { S::at(out + (i * n + j) * position + c) = x; });
         if (c + S::lanes >= channels) break;
@@ -108,18 +116,26 @@ struct Rows {
   index_t row, step;
 };
 
-/// out[i][j] (+)= sum over k < depth of a(i, k) * b[k * b_step + j], for `groups` times tile_rows / 3 rows i and NV vectors of j. Rows at
-/// equal distances need no pointers of their own, which a tile of gemm_tile.hpp fetches for each multiplication.
+/// out[i][j] (+)= sum over k < depth of a(i, k) * b[k * b_step + j], for `groups` times tile_rows / 3 rows i and NV vectors of j, where
+/// rows of `out` lie one behind the other. Rows at equal distances need no pointers of their own, which a tile of gemm_tile.hpp fetches
+/// for each multiplication.
 template <Isa isa, int groups, int NV, class T>
-SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, index_t depth, T* out, index_t out_row, bool add) {
+SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, index_t depth, index_t out_ahead, T* out, bool add) {
   using S = Simd<T, isa>;
-  constexpr int R = tile_rows(isa) / 3;
-  typename S::Vector acc[groups * R][NV];
-  SEGNET_UNROLL for (int i = 0; i < groups * R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] =
-      add ? S::load(out + i * out_row + j * S::lanes) : typename S::Vector{};
+  constexpr int R = tile_rows(isa) / 3, rows = groups * R;
+  typename S::Vector acc[rows][NV];
+  SEGNET_UNROLL for (int i = 0; i < rows; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = typename S::Vector{};
   const T* row[groups];
   SEGNET_UNROLL for (int g = 0; g < groups; ++g) row[g] = a.data + g * R * a.row;
+  // What the next tile reads and adds to is fetched meanwhile: rows of a one behind the other, or the next elements of its columns.
+  const T *next_a = a.step == 1 ? a.data + rows * a.row : a.data + 2 * rows - 1, *next_out = out + rows * NV * S::lanes;
+  const index_t a_ahead = a.step == 1 ? rows : a.step;
   for (index_t k = 0; k < depth; ++k, b += b_step) {
+    if constexpr (isa == Isa::avx512) {
+      __builtin_prefetch(next_a);
+      __builtin_prefetch(next_out);
+      next_a += a_ahead, next_out += out_ahead;
+    }
     typename S::Vector x[NV];
     SEGNET_UNROLL for (int j = 0; j < NV; ++j) x[j] = S::load(b + j * S::lanes);
     SEGNET_UNROLL for (int g = 0; g < groups; ++g) {
@@ -127,8 +143,10 @@ SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, i
       row[g] += a.step;
     }
   }
-  SEGNET_UNROLL for (int i = 0; i < groups * R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) S::at(out + i * out_row + j * S::lanes) =
-      acc[i][j];
+  SEGNET_UNROLL for (int i = 0; i < rows; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) {
+    T* to = out + (i * NV + j) * S::lanes;
+    S::at(to) = add ? S::load(to) + acc[i][j] : acc[i][j];
+  }
 }
 
 /// What the number of rows of a product is rounded up to.
@@ -140,10 +158,17 @@ struct Products {
   index_t positions, rows, depth, columns;  // rows are rounded up to rows_step(), columns are whole vectors
   Rows<T> a;
   const T* b;
-  index_t b_step;  // from one row of b to the next; 0: panels of two vectors (the last may be one) are packed, one behind the other
-  T* out;
-  index_t out_row, a_next, b_next, out_next;
+  index_t b_step;  // from one row of b to the next; 0: like `out`, of `depth` rows
+  T* out;          // panels of two vectors (the last may be one), one behind the other, of out_rows rows
+  index_t out_rows, a_next, b_next, out_next;
 };
+
+/// Where in panels of `rows` rows element (row, column) lies, the first of a vector; `columns` in all, rounded up to whole vectors.
+template <int lanes>
+SEGNET_INLINE index_t in_panels(index_t row, index_t column, index_t rows, index_t columns) {
+  const index_t panel = column / (2 * lanes) * (2 * lanes);
+  return panel * rows + row * std::min<index_t>(2 * lanes, columns - panel) + column - panel;
+}
 
 /// Computes them, or adds them to what is there.
 template <class T>
@@ -151,6 +176,7 @@ void multiply(const Products<T>& p, bool add) {
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
     constexpr index_t lanes = Simd<T, set>::lanes, R = tile_rows(set) / 3;
+    const index_t out_ahead = divide_up(3 * R * 2 * lanes, std::max<index_t>(p.depth, 1));
     for (index_t position = 0; position < p.positions; ++position) {
       const T *a = p.a.data + position * p.a_next, *b = p.b + position * p.b_next;
       T* out = p.out + position * p.out_next;
@@ -158,7 +184,7 @@ void multiply(const Products<T>& p, bool add) {
         index_t i = 0;
         const auto tile = [&]<int groups>(std::integral_constant<int, groups>) SEGNET_INLINE_LAMBDA {
           multiply_rows<set, groups, NV>(Rows<T>{a + i * p.a.row, p.a.row, p.a.step}, b + j * (p.b_step ? 1 : p.depth),
-                                         p.b_step ? p.b_step : NV * lanes, p.depth, out + i * p.out_row + j, p.out_row, add);
+                                         p.b_step ? p.b_step : NV * lanes, p.depth, out_ahead, out + j * p.out_rows + i * NV * lanes, add);
         };
         for (; i + 2 * R < p.rows; i += 3 * R) tile(std::integral_constant<int, 3>{});
         if (i + R < p.rows) tile(std::integral_constant<int, 2>{});
