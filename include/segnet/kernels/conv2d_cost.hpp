@@ -66,8 +66,8 @@ namespace detail {
           ? groups * taps * pixels * detail::product_cycles(1, static_cast<double>(g.group_outputs()), g.group_inputs(), lanes, 0.8) *
                 (g.group_inputs() < lanes ? static_cast<double>(g.group_inputs()) / static_cast<double>(lanes) * 1.5 : 1)
           : groups * detail::product_cycles(pixels * taps, static_cast<double>(K), O, lanes, O <= lanes ? 0.8 : 0.92) + packed / 4;
-  // One multiply-add for each load of an input.
-  const double one_by_one = depthwise ? pixels * taps * detail::whole_vectors(g.C, lanes) : INFINITY;
+  // What the caches deliver to a vector of pixels, and multiply-adds in between.
+  const double one_by_one = depthwise ? pixels * detail::whole_vectors(g.C, lanes) * (12 + 0.75 * taps) : INFINITY;
   return {{{ConvAlgorithm::implicit_gemm, implicit},
            {ConvAlgorithm::im2col_gemm, implicit + 2 * patches / 5},
            {ConvAlgorithm::winograd, detail::winograd_cycles(g, pass, lanes, size)},

@@ -1,153 +1,201 @@
-// Depth-wise convolution: every channel has its own kernel, so channels are the vector and nothing is shared between them. Bound by
-// memory; a tile of pixels stays in registers while its taps are added up.
+// Depth-wise convolution: every channel has its own kernel, so channels are the vector and nothing is shared between them. Bound by what
+// the caches deliver: a tile of pixels stays in registers while its taps are added up; see conv2d_depthwise_tiles.hpp.
 #pragma once
 
-#include "segnet/kernels/conv2d_gather.hpp"
+#include "segnet/kernels/conv2d_depthwise_tiles.hpp"
 
 namespace segnet::kernels::depthwise {
 
-constexpr int tile_pixels = 8;
+/// Calls f(std::integral_constant<int, run>).
+template <class F>
+SEGNET_INLINE void with_run(index_t run, const F& f) {
+  if constexpr (specialized) {
+    if (run == 3) return f(std::integral_constant<int, 3>{});
+    if (run == 5) return f(std::integral_constant<int, 5>{});
+  }
+  f(std::integral_constant<int, 1>{});
+}
 
-/// Calls f(c, whole) so that vectors from c on cover [0, channels). The last ones may overlap; where there are fewer channels than
-/// a vector holds, `whole` is false and f works on [c, channels) one by one.
-template <index_t lanes, class F>
-SEGNET_INLINE void for_vectors(index_t channels, const F& f) {
-  if (channels < lanes) return f(0, std::false_type{});
-  for (index_t c = 0;; c = std::min(c + lanes, channels - lanes)) {
-    f(c, std::true_type{});
-    if (c + lanes >= channels) return;
+/// acc[r * columns + m] += sum_t weight[t] * pixel (r, m) of tap t. In each row of the tile, `run` taps share what they read.
+template <class S, int run, int columns, class T>
+SEGNET_INLINE void add_taps(const Window<T>& window, index_t c, index_t taps, const T* weight, index_t stride,
+                            typename S::Vector (&acc)[tile_rows * columns][1]) {
+  for (index_t t = 0; t < taps; t += run) {
+    typename S::Vector w[run];
+    SEGNET_UNROLL for (int j = 0; j < run; ++j, weight += stride) w[j] = S::load(weight);
+    const T* row = window.pixels.base + (window.offsets[t] + c);
+    SEGNET_UNROLL for (int r = 0; r < tile_rows; ++r, row += window.pixels.row) {
+      const T* from = row;
+      SEGNET_UNROLL for (int b = 0; b < columns + run - 1; ++b, from += window.pixels.column) {
+        const typename S::Vector x = S::load(from);
+        SEGNET_UNROLL for (int j = 0; j < run; ++j) if (b - j >= 0 && b - j < columns) acc[r * columns + b - j][0] += w[j] * x;
+      }
+    }
   }
 }
 
-/// out[m][c] = shift[c] + sum_t weight[t][c] * rows[t][m][c], and the rest of the epilogue; the weights are scaled already, and
-/// `result` is where the whole result begins.
+/// y = weight[taps] + sum_t weight[t] * tap t, and the rest of the epilogue, for one tile. Rows of weights are `stride` apart; `result` is
+/// where the whole result begins.
 template <Isa isa, class T>
-SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const T* weight, const Epilogue<T>& e, index_t channels, const T* result) {
+SEGNET_INLINE void multiply_tile(const Tiles<T>& tiles, const Window<T>& window, const T* weight, index_t stride, index_t channels,
+                                 const Epilogue<T>& e, const Pixels<T>& y, const T* result, unsigned valid) {
   using S = Simd<T, isa>;
-  for_vectors<S::lanes>(channels, [&](index_t c, auto whole) SEGNET_INLINE_LAMBDA {
-    if constexpr (whole) {
-      typename S::Vector acc[tile_pixels][1];
-      const typename S::Vector first = e.shift ? S::load(e.shift + c) : typename S::Vector{};
-      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m][0] = first;
-      for (index_t t = 0; t < tile.taps; ++t) {
-        const typename S::Vector w = S::load(weight + t * channels + c);
-        SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) acc[m][0] += w * S::load(tile.rows[t * tile_pixels + m] + c);
-      }
-      SEGNET_UNROLL for (int m = 0; m < tile_pixels; ++m) if (m < tile.valid) {
-        T* to = tile.out[m] + c;
-        activate<S>(e.activation, e.residual ? e.residual + (to - result) : nullptr, acc[m]);
-        S::at(to) = acc[m][0];
-      }
-    } else {
-      for (index_t m = 0; m < tile.valid; ++m)
-        for (index_t i = 0; i < channels; ++i) {
-          T sum = e.shift ? e.shift[i] : T(0);
-          for (index_t t = 0; t < tile.taps; ++t) sum += weight[t * channels + i] * tile.rows[t * tile_pixels + m][i];
-          tile.out[m][i] = e.activated(sum, tile.out[m] - result + i);
+  constexpr int columns = tile_columns(isa), count = tile_rows * columns;
+  const index_t taps = tiles.gather.taps();
+  for_vectors<S::lanes>(channels, [&](index_t c, index_t) SEGNET_INLINE_LAMBDA {
+    typename S::Vector acc[count][1];
+    const typename S::Vector first = S::load(weight + taps * stride + c);
+    SEGNET_UNROLL for (int k = 0; k < count; ++k) acc[k][0] = first;
+    with_run(tiles.run, [&](auto length) SEGNET_INLINE_LAMBDA {
+      add_taps<S, decltype(length)::value, columns>(window, c, taps, weight + c, stride, acc);
+    });
+    if (channels < S::lanes) {
+      T sums[count * S::lanes];
+      SEGNET_UNROLL for (int k = 0; k < count; ++k) S::at(sums + k * S::lanes) = acc[k][0];
+      for (int k = 0; k < count; ++k)
+        for (index_t i = 0; i < channels && (valid >> k & 1); ++i) {
+          T* to = y(k / columns, k % columns) + i;
+          *to = e.activated(sums[k * S::lanes + i], to - result);
         }
+      return;
+    }
+    if (e.residual || e.activation != Activation::none) {
+      SEGNET_UNROLL for (int k = 0; k < count; ++k) if (valid >> k & 1)
+          activate<S>(e.activation, e.residual ? e.residual + (y(k / columns, k % columns) - result) + c : nullptr, acc[k]);
+    }
+    if (valid == tiles.all_valid()) {
+      T* row = y.base + c;
+      SEGNET_UNROLL for (int r = 0; r < tile_rows; ++r, row += y.row) SEGNET_UNROLL for (int m = 0; m < columns; ++m)
+          S::at(row + m * y.column) = acc[r * columns + m][0];
+    } else {
+      SEGNET_UNROLL for (int k = 0; k < count; ++k) if (valid >> k & 1) S::at(y(k / columns, k % columns) + c) = acc[k][0];
     }
   });
 }
 
-/// All pixels of a gather, with one weight vector [channels] per tap.
+/// All pixels of a gather, with one row of weights per tap and one more for the shift, pitch(channels) apart.
 template <class T>
 void multiply(const Gather<T>& gather, const T* weight, const Epilogue<T>& e, index_t channels, const T* result) {
-  const index_t pixels = gather.size(), piece = tile_pixels * std::max<index_t>(1, (1 << 14) / (tile_pixels * channels));
-  const index_t rows_each = gather.taps() * tile_pixels + pointer_slack, outs_each = tile_pixels + pointer_slack, workers = num_threads();
-  const Scratch<const T*> rows(workers * rows_each);
-  const Scratch<T*> outs(workers * outs_each);
-  parallel_workers((pixels + piece - 1) / piece, [&](index_t i, int worker) {
+  if (gather.size() == 0) return;
+  const Tiles<T> tiles(gather, channels);
+  const index_t bands_each = std::max<index_t>(1, (1 << 14) / (tiles.height * gather.V * tiles.blocks.most()));
+  for_each_piece(tiles, bands_each, [&](index_t, index_t block, index_t begin, index_t end, T* room) {
     vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
-      Position at = gather.position(i * piece);
-      for (index_t p = i * piece; p < std::min(pixels, (i + 1) * piece); p += tile_pixels) {
-        const auto tile = gather.template tile<set>(at, tile_pixels, std::min<index_t>(tile_pixels, pixels - p), 0, 0, false,
-                                                    rows.data() + worker * rows_each, outs.data() + worker * outs_each);
-        multiply_tile<set>(tile, weight, e, channels, result);
-      }
+      for (index_t band = begin; band < end; ++band)
+        tiles.template for_each<set>(band, block, room, [&](const Window<T>& window, index_t offset, unsigned valid) SEGNET_INLINE_LAMBDA {
+          multiply_tile<set>(tiles, window, weight + tiles.blocks.begin(block), pitch<T>(channels), tiles.blocks.size(block), e,
+                             tiles.layout(gather.out + offset, gather.out_u, gather.out_v), result, valid);
+        });
     });
   });
+}
+
+/// The rows of weights that multiply() reads, scaled: that of tap t are the elements tap(t) of each channel's kernel, w [C, elements].
+template <class T, class F>
+void arrange(ConstView<T> w, index_t C, index_t elements, const Epilogue<T>& e, index_t taps, const F& tap, T* to) {
+  const index_t size = pitch<T>(C);
+  std::fill_n(to, (taps + 1) * size, T(0));
+  for (index_t t = 0; t < taps; ++t)
+    for (index_t c = 0; c < C; ++c) to[t * size + c] = (e.scale ? e.scale[c] : T(1)) * w[c * elements + tap(t)];
+  if (e.shift) std::copy_n(e.shift, C, to + taps * size);
 }
 
 /// y[n, oh, ow, c] = the epilogue of sum_{ki, kj} w[c, ki, kj] * x[n, input_row(oh, ki), input_column(ow, kj), c]
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
-  const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
-  std::fill_n(zeros.data(), g.C, T(0));
-  for (index_t c = 0; c < g.C; ++c)
-    for (index_t t = 0; t < g.taps(); ++t) weight.data()[t * g.C + c] = (e.scale ? e.scale[c] : T(1)) * w[c * g.taps() + t];
-  const auto gather = forward_gather(g, x.data, y.data, static_cast<const T*>(zeros.data()));
-  multiply<T>(gather, weight.data(), e, g.C, y.data);
+  const Scratch<T> weight((g.taps() + 1) * pitch<T>(g.C));
+  arrange<T>(w, g.C, g.taps(), e, g.taps(), [](index_t t) { return t; }, weight.data());
+  multiply<T>(forward_gather(g, x.data, y.data, static_cast<const T*>(nullptr)), weight.data(), e, g.C, y.data);
 }
 
 /// dx[n, h, v, c] = the epilogue of sum_{ki, kj} w[c, ki, kj] * dy[n, output_row(h, ki), output_column(v, kj), c]
 template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {
-  const Scratch<T> weight(g.taps() * g.C), zeros(g.C);
-  std::fill_n(zeros.data(), g.C, T(0));
-  for_each_phase(
-      g, dy.data, dx.data, static_cast<const T*>(zeros.data()), [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
-        for (index_t t = 0; t < gather.taps(); ++t)
-          for (index_t c = 0; c < g.C; ++c)
-            weight.data()[t * g.C + c] = (e.scale ? e.scale[c] : T(1)) * w[(c * g.kh + kis[t / kjs.size()]) * g.kw + kjs[t % kjs.size()]];
-        multiply<T>(gather, weight.data(), e, g.C, dx.data);
-      });
+  const Scratch<T> weight((g.taps() + 1) * pitch<T>(g.C));
+  for_each_phase(g, dy.data, dx.data, static_cast<const T*>(nullptr), [&](const Gather<T>& gather, const Offsets& kis, const Offsets& kjs) {
+    const auto tap = [&](index_t t) { return kis[t / kjs.size()] * g.kw + kjs[t % kjs.size()]; };
+    arrange<T>(w, g.C, g.taps(), e, gather.taps(), tap, weight.data());
+    multiply<T>(gather, weight.data(), e, g.C, dx.data);
+  });
 }
 
-/// sum[t][c] += sum over the tile's pixels of dy[m][c] * rows[t][m][c], for `height` pixels whose dy lie one behind the other
+/// Zeros in the first `count` lanes.
+template <class S, class T>
+SEGNET_INLINE void clear_first(typename S::Vector& v, index_t count) {
+  static constexpr T lane[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  v = S::load(lane) < typename S::Vector{} + static_cast<T>(count) ? typename S::Vector{} : v;
+}
+
+/// sum[t] += sum over the tile's pixels of dy * tap t; sums are `stride` apart from tap to tap.
 template <Isa isa, class T>
-SEGNET_INLINE void add_tile_products(const Tile<T>& tile, index_t height, const T* dy, index_t channels, T* sum) {
+SEGNET_INLINE void add_products(const Tiles<T>& tiles, const Window<T>& window, const Pixels<const T>& dy, index_t stride, index_t channels,
+                                T* sums) {
   using S = Simd<T, isa>;
-  for (index_t t = 0; t < tile.taps; ++t) {
-    const T* const* row = tile.rows + t * height;
-    index_t c = 0;
-    for (; c + S::lanes <= channels; c += S::lanes) {
-      typename S::Vector even{}, odd{};
-      index_t m = 0;
-      for (; m + 2 <= tile.valid; m += 2) {
-        even += S::load(dy + m * channels + c) * S::load(row[m] + c);
-        odd += S::load(dy + (m + 1) * channels + c) * S::load(row[m + 1] + c);
-      }
-      if (m < tile.valid) even += S::load(dy + m * channels + c) * S::load(row[m] + c);
-      S::at(sum + t * channels + c) += even + odd;
-    }
-    for (; c < channels; ++c)
-      for (index_t m = 0; m < tile.valid; ++m) sum[t * channels + c] += dy[m * channels + c] * row[m][c];
-  }
-}
-
-/// dw[c, ki, kj] = sum_{n, oh, ow} dy[n, oh, ow, c] * x[n, input_row(oh, ki), input_column(ow, kj), c], summed over fixed chunks
-/// of pixels, then over the chunks.
-template <class T>
-void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw) {
-  constexpr index_t height = 32;
-  const index_t size = g.taps() * g.C, pixels = g.N * g.OH * g.OW, tiles = (pixels + height - 1) / height;
-  const index_t chunk = std::max<index_t>((tiles + 63) / 64, 1), chunks = (tiles + chunk - 1) / chunk;
-  const index_t rows_each = g.taps() * height + pointer_slack, outs_each = height + pointer_slack, workers = num_threads();
-  const Scratch<T> sums(std::max<index_t>(chunks, 1) * size), zeros(g.C);
-  const Scratch<const T*> rows(workers * rows_each);
-  const Scratch<T*> outs(workers * outs_each);
-  std::fill_n(zeros.data(), g.C, T(0));
-  const auto gather = forward_gather(g, x.data, static_cast<T*>(nullptr), static_cast<const T*>(zeros.data()));
-  parallel_workers(chunks, [&](index_t i, int worker) {
-    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
-      constexpr Isa set = decltype(isa)::value;
-      T* sum = sums.data() + i * size;
-      std::fill_n(sum, size, T(0));
-      Position at = gather.position(i * chunk * height);
-      for (index_t p = i * chunk * height; p < std::min(pixels, (i + 1) * chunk * height); p += height) {
-        const auto tile = gather.template tile<set>(at, height, std::min(height, pixels - p), 0, 0, false, rows.data() + worker * rows_each,
-                                                    outs.data() + worker * outs_each);
-        add_tile_products<set>(tile, height, dy.data + p * g.C, g.C, sum);
+  constexpr int columns = tile_columns(isa), count = tile_rows * columns;
+  for_vectors<S::lanes>(channels, [&](index_t c, index_t known) SEGNET_INLINE_LAMBDA {
+    typename S::Vector factor[count];
+    SEGNET_UNROLL for (int k = 0; k < count; ++k) factor[k] = S::load(dy(k / columns, k % columns) + c);
+    with_run(tiles.run, [&](auto length) SEGNET_INLINE_LAMBDA {
+      constexpr int n = decltype(length)::value;
+      T* sum = sums + c;
+      for (index_t t = 0; t < tiles.gather.taps(); t += n) {
+        const T* row = window.pixels.base + (window.offsets[t] + c);
+        typename S::Vector part[2][n]{};
+        SEGNET_UNROLL for (int r = 0; r < tile_rows; ++r, row += window.pixels.row) {
+          const T* from = row;
+          SEGNET_UNROLL for (int b = 0; b < columns + n - 1; ++b, from += window.pixels.column) {
+            const typename S::Vector x = S::load(from);
+            SEGNET_UNROLL for (int j = 0; j < n; ++j) if (b - j >= 0 && b - j < columns) part[r % 2][j] += factor[r * columns + b - j] * x;
+          }
+        }
+        SEGNET_UNROLL for (int j = 0; j < n; ++j, sum += stride) {
+          typename S::Vector all = part[0][j] + part[1][j];
+          if (known) clear_first<S, T>(all, known);
+          S::at(sum) += all;
+        }
       }
     });
   });
-  for (index_t c = 0; c < g.C; ++c)
-    for (index_t t = 0; t < g.taps(); ++t) {
-      T sum = 0;
-      for (index_t i = 0; i < chunks; ++i) sum += sums.data()[i * size + t * g.C + c];
-      dw[c * g.taps() + t] = sum;
-    }
+}
+
+/// dw[c, ki, kj] = sum_{n, oh, ow} dy[n, oh, ow, c] * x[n, input_row(oh, ki), input_column(ow, kj), c], summed over fixed pieces
+/// of a few rows, then over the pieces.
+template <class T>
+void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw) {
+  const auto gather = forward_gather(g, x.data, static_cast<T*>(nullptr), static_cast<const T*>(nullptr));
+  const Tiles<T> tiles(gather, g.C);
+  const index_t bands_each = std::max<index_t>((tiles.bands + 63) / 64, 1), pieces = (tiles.bands + bands_each - 1) / bands_each;
+  const index_t stride = pitch<T>(g.C), size = g.taps() * stride;
+  const Scratch<T> sums(std::max<index_t>(pieces, 1) * size);
+  T* total = sums.data();
+  if (pieces == 0) std::fill_n(total, size, T(0));
+  for_each_piece(tiles, bands_each, [&](index_t piece, index_t block, index_t begin, index_t end, T* room) {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
+      constexpr Isa set = decltype(isa)::value;
+      constexpr int columns = tile_columns(set);
+      const index_t channels = tiles.blocks.size(block);
+      T* sum = total + (piece * size + tiles.blocks.begin(block));
+      for (index_t t = 0; t < g.taps(); ++t) std::fill_n(sum + t * stride, channels, T(0));
+      for (index_t band = begin; band < end; ++band)
+        tiles.template for_each<set>(band, block, room, [&](const Window<T>& window, index_t offset, unsigned valid) SEGNET_INLINE_LAMBDA {
+          Pixels<const T> factors = tiles.layout(dy.data + offset, gather.out_u, gather.out_v);
+          if (valid != tiles.all_valid() || channels < Simd<T, set>::lanes) {
+            T* copy = room + tiles.window_size();
+            for (int k = 0; k < tile_rows * columns; ++k)
+              tiles.template copy<set>(valid >> k & 1 ? factors(k / columns, k % columns) : nullptr, channels, copy + k * tiles.pixel);
+            factors = {copy, columns * tiles.pixel, tiles.pixel};
+          }
+          add_products<set>(tiles, window, factors, stride, channels, sum);
+        });
+    });
+  });
+  for (index_t t = 0; t < g.taps(); ++t) {
+    T* sum = total + t * stride;
+    for (index_t i = 1; i < pieces; ++i)
+      for (index_t c = 0; c < g.C; ++c) sum[c] += sum[i * size + c];
+    for (index_t c = 0; c < g.C; ++c) dw[c * g.taps() + t] = sum[c];
+  }
 }
 
 // cuda/conv2d_depthwise.cuh
