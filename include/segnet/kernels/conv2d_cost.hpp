@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "segnet/kernels/conv2d_blocks.hpp"
 #include "segnet/kernels/conv2d_winograd_tiles.hpp"
 
 namespace segnet::kernels {
@@ -65,7 +66,9 @@ namespace detail {
       pass == ConvPass::grad_weight
           ? groups * taps * pixels * detail::product_cycles(1, static_cast<double>(g.group_outputs()), g.group_inputs(), lanes, 0.8) *
                 (g.group_inputs() < lanes ? static_cast<double>(g.group_inputs()) / static_cast<double>(lanes) * 1.5 : 1)
-          : groups * detail::product_cycles(pixels * taps, static_cast<double>(K), O, lanes, O <= lanes ? 0.8 : 0.92) + packed / 4;
+          : groups * pixels * taps * static_cast<double>(K * O) / static_cast<double>(2 * lanes) /
+                    (0.92 * best_block(g, back, lanes).efficiency) +
+                packed / 4;
   // What the caches deliver to a vector of pixels, and multiply-adds in between.
   const double one_by_one = depthwise ? pixels * detail::whole_vectors(g.C, lanes) * (12 + 0.75 * taps) : INFINITY;
   return {{{ConvAlgorithm::implicit_gemm, implicit},

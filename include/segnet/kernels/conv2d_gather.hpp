@@ -5,7 +5,7 @@
 #pragma once
 
 #include "segnet/core/view.hpp"
-#include "segnet/kernels/conv2d_geometry.hpp"
+#include "segnet/kernels/conv2d_blocks.hpp"
 #include "segnet/kernels/gemm_tile.hpp"
 
 namespace segnet::kernels {
@@ -25,6 +25,8 @@ constexpr index_t pointer_slack = 8;
 /// A list of numbers that rise or fall all the way: where the rows, or columns, of a kernel read.
 class Offsets {
  public:
+  Offsets() = default;
+  explicit Offsets(std::vector<index_t> values) : values_(std::move(values)) {}
   void push_back(index_t offset) { values_.push_back(offset); }
   index_t size() const { return static_cast<index_t>(values_.size()); }
   index_t operator[](index_t i) const { return values_[static_cast<std::size_t>(i)]; }
@@ -52,6 +54,8 @@ struct Gather {
   T* out;
   index_t out_n, out_u, out_v;  // distances between images, rows and columns of the lattice in `out`
   const T* zeros;               // [run]
+  Extent2 block = 1;            // output pixels of a pixel of the lattice, from [N, out_H, out_W, out_C]; else 1 x 1
+  index_t out_H = 0, out_W = 0, out_C = 0;
 
   index_t size() const { return N * U * V; }
   index_t taps() const { return row.size() * column.size(); }
@@ -72,13 +76,17 @@ struct Gather {
     N = H = U = 1;
   }
 
+  /// Whether pixels of a tile lie whole pages apart, and so compete for the same few lines of the first-level cache.
+  bool competes() const { return step.w * pixel * static_cast<index_t>(sizeof(T)) % 4096 == 0; }
+
   Position position(index_t p) const { return {p / (U * V), p / V % U, p % V}; }
 
   /// Pointers for the `height` pixels from `at` on, of which `valid` exist, written to rows [taps][height] and outs [height].
-  /// Both have room for `pointer_slack` more, since vectors of pointers are stored whole. Moves `at` to the pixel behind.
+  /// Both have room for `pointer_slack` more, since vectors of pointers are stored whole. Moves `at` to the pixel behind. Where taps that
+  /// read only zeros may be skipped, theirs begin with null.
   template <Isa isa>
   SEGNET_INLINE Tile<T> tile(Position& at, index_t height, index_t valid, index_t source_channel, index_t out_channel, bool merge,
-                             const T** rows, T** outs) const {
+                             const T** rows, T** outs, bool skip = false) const {
     const index_t I = row.size(), J = column.size();
     const T* base = source + source_channel;
     T* to = out + out_channel;
@@ -101,17 +109,31 @@ struct Gather {
     for (index_t i = 0; i < I; ++i)
       for (index_t j = 0; j < J; ++j, r += height) {
         Position p = first;
+        bool reads = false;
         for (index_t m = 0, count; m < valid; m += count, advance(p, count)) {  // the pixels that lie in the same row
           count = std::min(valid - m, V - p.v);
           const index_t h = p.u * step.h + row[i], w = p.v * step.w + column[j];
-          const bool no_row = h < 0 || h >= H;
+          index_t left = 0, right = h < 0 || h >= H ? 0 : count;
+          while (left < right && w + left * step.w < 0) ++left;
+          while (left < right && w + (right - 1) * step.w >= W) --right;
           fill_pointers<isa>(r + m, base, offset_in(p, i, j), step.w * pixel, count);
-          for (index_t k = 0; k < count && (no_row || w + k * step.w < 0); ++k) r[m + k] = zeros;
-          for (index_t k = count; k-- > 0 && w + k * step.w >= W;) r[m + k] = zeros;
+          for (index_t k = 0; k < left; ++k) r[m + k] = zeros;
+          for (index_t k = right; k < count; ++k) r[m + k] = zeros;
+          reads |= left < right;
         }
         for (index_t m = valid; m < height; ++m) r[m] = zeros;
+        if (skip && !reads) *r = nullptr;
       }
     return {rows, outs, I * J, run, valid};
+  }
+
+  /// Writes blocks [count][block.h][block.w][out_C], as far as they lie in the output, for the pixels from `at` on.
+  void store_blocks(Position at, index_t count, const T* blocks) const {
+    for (index_t m = 0; m < count; ++m, advance(at, 1)) {
+      const index_t h = at.u * block.h, w = at.v * block.w, width = std::min(block.w, out_W - w) * out_C;
+      for (index_t i = 0; i < block.h; ++i, blocks += block.w * out_C)
+        if (h + i < out_H) std::copy_n(blocks, width, out + ((at.n * out_H + h + i) * out_W + w) * out_C);
+    }
   }
 
  private:
@@ -193,6 +215,33 @@ void for_each_phase(const ConvGeometry& g, const T* dy, T* dx, const T* zeros, c
       gather.flatten();
       f(gather, kis, kjs);
     }
+}
+
+/// What both gather in blocks: x for y, or `back` dy for dx. `zeros` has the source's channels.
+template <class T>
+Gather<T> block_gather(const ConvGeometry& g, bool back, const BlockAxis& rows, const BlockAxis& columns, const T* source, T* out,
+                       const T* zeros) {
+  const index_t H = back ? g.H : g.OH, W = back ? g.W : g.OW, C = back ? g.C : g.O;
+  return {.source = source,
+          .H = back ? g.OH : g.H,
+          .W = back ? g.OW : g.W,
+          .pixel = back ? g.O : g.C,
+          .run = back ? g.O : g.C,
+          .N = g.N,
+          .U = (H + rows.size - 1) / rows.size,
+          .V = (W + columns.size - 1) / columns.size,
+          .step = {rows.step, columns.step},
+          .row = Offsets(rows.offsets()),
+          .column = Offsets(columns.offsets()),
+          .out = out,
+          .out_n = 0,
+          .out_u = 0,
+          .out_v = 0,
+          .zeros = zeros,
+          .block = {rows.size, columns.size},
+          .out_H = H,
+          .out_W = W,
+          .out_C = C};
 }
 
 }  // namespace segnet::kernels

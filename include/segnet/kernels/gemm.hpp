@@ -29,12 +29,16 @@ struct GemmPlan {
   static constexpr index_t team = 8;                                 // tiles of rows that share a trip through the panels
   index_t m, n, k;
   bool transposed_a;
+  index_t a_stride;
 
+  /// Rows of A that lie whole pages apart compete for the same few lines of the first-level cache: a copy does not.
+  bool copied_a() const { return !transposed_a && a_stride * static_cast<index_t>(sizeof(T)) % 4096 == 0 && n >= 128 && m > 1; }
   bool narrow() const { return !transposed_a && n <= PackedPanels<T>::lanes(); }
   index_t height() const { return tile_rows(current_isa()) * (narrow() ? 2 : 1); }
   index_t depth() const { return std::min(k, depth_block); }
   index_t b_size() const { return depth() * PackedPanels<T>::rounded(std::min(n, column_block)); }
-  index_t a_size() const { return transposed_a ? team * height() * depth() : 0; }  // per worker
+  index_t a_pitch() const { return depth() + 64 / static_cast<index_t>(sizeof(T)); }
+  index_t a_size() const { return transposed_a || copied_a() ? team * height() * a_pitch() : 0; }  // per worker
   index_t teams() const { return (m + team * height() - 1) / (team * height()); }
 };
 
@@ -58,12 +62,14 @@ void gemm_team(const GemmPlan<T>& plan, index_t index, const Matrix<T>& a, index
   for (index_t t = 0; t < count; ++t) {
     const index_t i0 = begin + t * height, valid = std::min(height, plan.m - i0);
     const T** row = rows + t * height;
+    T* copy = a_copy + t * plan.a_pitch() * height;
     for (index_t i = 0; i < height; ++i) {
       const index_t source = i0 + std::min(i, valid - 1);  // rows beyond the last one are computed and not written
-      row[i] = plan.transposed_a ? a_copy + t * depth * height + i : a.data + source * a.stride + k0;
+      row[i] = plan.transposed_a ? copy + i : a.data + source * a.stride + k0;
+      if (plan.copied_a()) row[i] = std::copy_n(row[i], depth, copy + i * plan.a_pitch()) - depth;
       outs[t * height + i] = c + source * c_stride;
     }
-    if (plan.transposed_a) pack_panel(a.data + k0 * a.stride + i0, a.stride, depth, valid, height, a_copy + t * depth * height);
+    if (plan.transposed_a) pack_panel(a.data + k0 * a.stride + i0, a.stride, depth, valid, height, copy);
     tiles[t] = {row, outs + t * height, 1, depth, valid};
   }
   if (plan.transposed_a) multiply_packed_tiles(tiles, count, panels, first, last, add);
@@ -87,11 +93,52 @@ void gemm_for_blocks(const GemmPlan<T>& plan, const F& f) {
       f(n0, std::min(plan.column_block, plan.n - n0), k0, std::min(plan.depth_block, plan.k - k0));
 }
 
+/// A product with one row, a [k]: c [n] (+)= a * op(b) + bias. Every element of b is read once, so packing it would be most of the work.
+template <class T>
+void multiply_row(index_t n, index_t k, const T* a, const Matrix<T>& b, T* c, bool add, const T* bias) {
+  const auto begins_with = [&](index_t j) { return (add ? c[j] : T(0)) + (bias ? bias[j] : T(0)); };
+  parallel_for(n, std::max<index_t>(64, (1 << 16) / (k + 1)), [&](index_t begin, index_t end) {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
+      using S = Simd<T, decltype(isa)::value>;
+      constexpr index_t lanes = S::lanes, steps = 4;
+      if (b.transposed) {
+        for (index_t j = begin; j < end; ++j) {
+          const T* row = b.data + j * b.stride;
+          typename S::Vector sums[steps] = {};
+          index_t i = 0;
+          for (; i + steps * lanes <= k; i += steps * lanes)
+            SEGNET_UNROLL for (index_t s = 0; s < steps; ++s) sums[s] += S::load(a + i + s * lanes) * S::load(row + i + s * lanes);
+          const typename S::Vector sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+          T total = begins_with(j);
+          for (index_t s = 0; s < lanes; ++s) total += sum[s];
+          for (; i < k; ++i) total += a[i] * row[i];
+          c[j] = total;
+        }
+        return;
+      }
+      for (index_t j = begin; j < end; ++j) c[j] = begins_with(j);
+      for (index_t i = 0, count; i < k; i += count) {
+        count = i + steps <= k ? steps : 1;
+        const T* row = b.data + i * b.stride;
+        index_t j = begin;
+        for (; count == steps && j + lanes <= end; j += lanes) {
+          typename S::Vector sum = S::load(c + j);
+          SEGNET_UNROLL for (index_t s = 0; s < steps; ++s) sum += a[i + s] * S::load(row + s * b.stride + j);
+          S::at(c + j) = sum;
+        }
+        for (; j < end; ++j)
+          for (index_t s = 0; s < count; ++s) c[j] += a[i + s] * row[s * b.stride + j];
+      }
+    });
+  });
+}
+
 /// See gemm.
 template <class T>
 void multiply(index_t m, index_t n, index_t k, const Matrix<T>& a, const Matrix<T>& b, T* c, index_t c_stride, bool add, const T* bias) {
-  const GemmPlan<T> plan{m, n, k, a.transposed};
   if (m == 0 || n == 0) return;
+  if (m == 1 && (!a.transposed || a.stride == 1)) return multiply_row(n, k, a.data, b, c, add, bias);
+  const GemmPlan<T> plan{m, n, k, a.transposed, a.stride};
   const index_t threads = num_threads(), teams = plan.teams(), each = plan.team * plan.height();
   const GemmScratch<T> scratch(plan, 1, threads);
   const Scratch<T> padded_bias(bias ? PackedPanels<T>::rounded(n) : 1);  // tiles read whole vectors
@@ -132,7 +179,7 @@ void gemm_batched(index_t batch, index_t m, index_t n, index_t k, const A& a, co
     for (index_t i = 0; i < batch; ++i) gemm<T>(m, n, k, a(i), b(i), c(i), c_stride);
     return;
   }
-  const detail::GemmPlan<T> plan{m, n, k, a(0).transposed};
+  const detail::GemmPlan<T> plan{m, n, k, a(0).transposed, a(0).stride};
   const index_t each = plan.team * plan.height();
   const detail::GemmScratch<T> scratch(plan, num_threads(), num_threads());
   parallel_workers(batch, [&](index_t i, int worker) {

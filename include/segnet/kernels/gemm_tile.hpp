@@ -32,7 +32,7 @@ class Scratch {
 /// What a tile multiplies and where the result goes.
 template <class T>
 struct Tile {
-  const T* const* rows;  ///< [taps][MR]: run elements each, MR being the height of the tile
+  const T* const* rows;  ///< [taps][MR]: run elements each, MR being the height of the tile; a tap that reads only zeros begins with null
   T* const* out;         ///< [MR]: where the columns of each row begin; the first `valid` are written
   index_t taps, run;
   index_t valid;
@@ -111,22 +111,29 @@ template <Isa isa, int MR, int NV, int step, class T>
 SEGNET_INLINE void accumulate_tile(typename Simd<T, isa>::Vector (&acc)[MR][NV], const T* const* rows, index_t taps, index_t run,
                                    const T* panel) {
   using S = Simd<T, isa>;
+  constexpr int ahead = 14;  // vectors: a panel comes out of the second-level cache
   const auto steps = [&]<int count>(std::integral_constant<int, count>, const T* const* row, index_t k) SEGNET_INLINE_LAMBDA {
     typename S::Vector b[count * NV];
     SEGNET_UNROLL for (int n = 0; n < count * NV; ++n) b[n] = S::load(panel + n * S::lanes);
     panel += count * NV * S::lanes;
+    SEGNET_UNROLL for (int n = 0; n < count * NV; ++n) if (n * vector_bytes(isa) % 64 == 0)
+        __builtin_prefetch(panel + (ahead + n) * S::lanes);
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
       const T* a = row[m] + k * step;
       SEGNET_UNROLL for (int n = 0; n < count * NV; ++n) acc[m][n % NV] += a[n / NV * step] * b[n];
     }
   };
-  // One vector of columns leaves one multiplication per pointer that is fetched; taking two steps at once halves the fetches.
-  constexpr int unroll = NV == 1 && step == 1 ? 2 : 1;
-  for (index_t t = 0; t < taps; ++t) {
+  // There are fewer registers for pointers than rows. Several steps at once share the fetches, as far as their vectors have room.
+  constexpr int unroll = step != 1 ? 1 : isa == Isa::avx512 ? 4 / NV : NV == 1 ? 2 : 1;
+  for (index_t t = 0; t < taps; ++t, rows += MR) {
+    if (!*rows) {
+      panel += run * NV * S::lanes;
+      continue;
+    }
     index_t k = 0;
-    for (; k + unroll <= run; k += unroll) steps(std::integral_constant<int, unroll>{}, rows + t * MR, k);
+    for (; k + unroll <= run; k += unroll) steps(std::integral_constant<int, unroll>{}, rows, k);
     if constexpr (unroll > 1)
-      if (k < run) steps(std::integral_constant<int, 1>{}, rows + t * MR, k);
+      for (; k < run; ++k) steps(std::integral_constant<int, 1>{}, rows, k);
   }
 }
 
@@ -176,16 +183,19 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, 
     const typename S::Vector first = bias ? S::load(bias + n * S::lanes) : typename S::Vector{};
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
-  if (b.residual)  // on its way while the sums are computed
-    for (index_t m = 0; m < tile.valid; ++m)
-      for (index_t n = 0; n < NV; ++n) __builtin_prefetch(b.residual_of(tile.out[m] + column + n * S::lanes));
-  accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, b.data + column * b.depth);
-  if (tile.valid == MR && columns >= NV * S::lanes && !add) {
-    SEGNET_UNROLL for (int m = 0; m < MR; ++m) {
-      T* to = tile.out[m] + column;
-      activate<S>(b.activation, b.residual_of(to), acc[m]);
-      SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(to + n * S::lanes) = acc[m][n];
+  for (index_t m = 0; m < tile.valid; ++m)  // on its way while the sums are computed
+    for (index_t n = 0; n < NV; ++n) {
+      const T* to = tile.out[m] + column + n * S::lanes;
+      __builtin_prefetch(to, 1);
+      if (b.residual) __builtin_prefetch(b.residual_of(to));
     }
+  accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, b.data + column * b.depth);
+  if (tile.valid == MR && columns >= NV * S::lanes && !add && !b.residual) {
+    if (b.activation != Activation::none) {
+      SEGNET_UNROLL for (int m = 0; m < MR; ++m) activate<S>(b.activation, static_cast<const T*>(nullptr), acc[m]);
+    }
+    SEGNET_UNROLL for (int m = 0; m < MR; ++m) SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(tile.out[m] + column + n * S::lanes) =
+        acc[m][n];
   } else {
     T result[MR * NV * S::lanes];
     SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) S::at(result + i * S::lanes) = acc[i / NV][i % NV];
