@@ -100,6 +100,11 @@ class Gradients {
     if (!fresh_[i] && dy.unique() && dy.shape() == node<T, D>(i).shape) fresh_[i] = dy;
     return (*this)[i];
   }
+  /// What the gradient of input i is to be added to in place: what others gave it so far if nobody sees that, else zeros.
+  [[nodiscard]] const Tensor<T, D>& sum_so_far(std::size_t i) {
+    GradNode<T, D>& to = node<T, D>(i);
+    return to.grad.unique() ? to.grad : fresh_[i] = zeros<T, D>(to.shape);
+  }
   /// Hands over a finished gradient of input i (of the input's shape; it may be dy itself).
   void set(std::size_t i, Tensor<T, D> gradient) { fresh_[i] = std::move(gradient); }
   /// The same for an input of another element type or device.

@@ -58,6 +58,15 @@ class FeatureStack {
   index_t channels_ = 0;
 };
 
+namespace detail {
+template <class T>
+[[nodiscard]] std::vector<ConstView<T>> views_of(const std::vector<Tensor<T>>& tensors) {
+  std::vector<ConstView<T>> views;
+  for (const auto& tensor : tensors) views.push_back(tensor.view());
+  return views;
+}
+}  // namespace detail
+
 /// Arguments of the batch norm in `dense_layer`, as `batch_norm` takes them.
 template <class T, class D = Cpu>
 struct NormArguments {
@@ -104,13 +113,8 @@ template <class T, class D>
   for (const auto& part : x.parts()) parts.push_back(part.detach());
   const auto activations = [g, shape, parts, coefficients] {  // relu(batch_norm(concat(x)))
     const Tensor<T, D> a(shape);
-    if constexpr (std::is_same_v<D, Cpu>) {
-      std::vector<ConstView<T>> views;
-      for (const auto& part : parts) views.push_back(part.view());
-      kernels::normalize_concatenated<T>(g, views, coefficients.view(), true, a.view());
-    } else {
-      kernels::normalize_channels<T>(g, concat(parts, -1).view(), coefficients.view(), true, a.view());
-    }
+    if constexpr (std::is_same_v<D, Cpu>) kernels::normalize_concatenated<T>(g, detail::views_of(parts), coefficients.view(), a.view());
+    else kernels::normalize_channels<T>(g, concat(parts, -1).view(), coefficients.view(), true, a.view());
     return a;
   };
   const Tensor<T, D> y(gc.y_shape());
@@ -122,26 +126,37 @@ template <class T, class D>
   return record("dense_layer", y, inputs,
                 [=, algorithm = options.algorithm, constant = !norm.training, w = w.detach(), weight = norm.weight.detach()](
                     const Tensor<T, D>& dy, Gradients<T, D>& grad) {
-                  const Tensor<T, D> a = activations();
-                  if (grad.wanted(n)) kernels::conv2d_grad_weight(gc, dy.view(), a.view(), grad[n].view(), algorithm);
+                  if (grad.wanted(n)) kernels::conv2d_grad_weight(gc, dy.view(), activations().view(), grad[n].view(), algorithm);
                   if (grad.wanted(n + 1)) kernels::sum_over_rows(dy.view(), grad[n + 1].view());
 
-                  const Tensor<T, D> da(shape), all = concat(parts, -1);
+                  const Tensor<T, D> da(shape);
                   kernels::conv2d_grad_input(gc, dy.view(), w.view(), {}, da.view(), algorithm);
                   const Tensor<double, D> sums({1, 2, C});
                   const auto dweight = detail::parameter_gradient(grad, n + 2, {C}), dbias = detail::parameter_gradient(grad, n + 3, {C});
                   const Tensor<M, D> into_dx = constant ? Tensor<M, D>() : Tensor<M, D>({1, 3, C});
-                  kernels::channel_gradient_sums<T>(g, da.view(), all.view(), coefficients.view(), true, sums.view());
-                  kernels::norm_backward_coefficients<M>(g, sums.view(), coefficients.view(), C, weight.view(), dweight.view(),
-                                                         dbias.view(), into_dx.view());
-                  grad.set_other(n + 2, dweight);
-                  grad.set_other(n + 3, dbias);
-
-                  const Tensor<T, D>& dx = a;  // in its place: the activations have been used
-                  kernels::normalize_channels_backward<T>(g, da.view(), all.view(), coefficients.view(), into_dx.view(), true, dx.view());
-                  index_t at = 0;
-                  for (std::size_t i = 0; i < n; at += parts[i++].dim(3))
-                    if (grad.wanted(i)) grad.set(i, narrow(dx, 3, at, parts[i].dim(3)));
+                  const auto finish_sums = [&] {
+                    kernels::norm_backward_coefficients<M>(g, sums.view(), coefficients.view(), C, weight.view(), dweight.view(),
+                                                           dbias.view(), into_dx.view());
+                    grad.set_other(n + 2, dweight);
+                    grad.set_other(n + 3, dbias);
+                  };
+                  if constexpr (std::is_same_v<D, Cpu>) {
+                    const auto views = detail::views_of(parts);
+                    kernels::concatenated_gradient_sums<T>(g, da.view(), views, coefficients.view(), sums.view());
+                    finish_sums();
+                    std::vector<View<T>> dx(n);
+                    for (std::size_t i = 0; i < n; ++i)
+                      if (grad.wanted(i)) dx[i] = grad.sum_so_far(i).view();
+                    kernels::add_concatenated_backward<T>(g, da.view(), views, coefficients.view(), into_dx.view(), dx);
+                  } else {
+                    const Tensor<T, D> all = concat(parts, -1);
+                    kernels::channel_gradient_sums<T>(g, da.view(), all.view(), coefficients.view(), true, sums.view());
+                    finish_sums();
+                    kernels::normalize_channels_backward<T>(g, da.view(), all.view(), coefficients.view(), into_dx.view(), true, da.view());
+                    index_t at = 0;
+                    for (std::size_t i = 0; i < n; at += parts[i++].dim(3))
+                      if (grad.wanted(i)) grad.set(i, narrow(da, 3, at, parts[i].dim(3)));
+                  }
                 });
 }
 
