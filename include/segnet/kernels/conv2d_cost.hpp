@@ -61,11 +61,10 @@ namespace detail {
   const auto pixels = static_cast<double>(g.N * g.OH * g.OW), taps = static_cast<double>(g.taps()), groups = static_cast<double>(g.groups);
   const index_t K = back ? g.group_outputs() : g.group_inputs(), O = back ? g.group_inputs() : g.group_outputs();
   const double packed = size * static_cast<double>(g.w_shape().numel()), patches = pixels * taps * static_cast<double>(g.C) * size;
-  // A weight gradient's vectors run over channels; where these are few, over the taps of a row as well.
+  // A weight gradient's vectors run over taps and channels together.
   const double implicit =
       pass == ConvPass::grad_weight
-          ? groups * taps * pixels * detail::product_cycles(1, static_cast<double>(g.group_outputs()), g.group_inputs(), lanes, 0.8) *
-                (g.group_inputs() < lanes ? static_cast<double>(g.group_inputs()) / static_cast<double>(lanes) * 1.5 : 1)
+          ? groups * pixels * detail::product_cycles(1, static_cast<double>(g.group_outputs()), g.taps() * g.group_inputs(), lanes, 0.8)
           : groups * pixels * taps * static_cast<double>(K * O) / static_cast<double>(2 * lanes) /
                     (0.92 * best_block(g, back, lanes).efficiency) +
                 packed / 4;
