@@ -9,6 +9,7 @@
 #include "segnet/autograd/saved.hpp"
 #include "segnet/core/bfloat16.hpp"
 #include "segnet/core/build_info.hpp"
+#include "segnet/core/closure.hpp"
 #include "segnet/core/config.hpp"
 #include "segnet/core/cuda.hpp"
 #include "segnet/core/device.hpp"

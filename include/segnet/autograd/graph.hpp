@@ -6,10 +6,10 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <vector>
 
+#include "segnet/core/closure.hpp"
 #include "segnet/core/parallel.hpp"
 #include "segnet/core/tensor.hpp"
 
@@ -61,13 +61,13 @@ class Gradients;
 /// The node of a Tensor<T, D>.
 template <class T, class D>
 struct GradNode final : Node {
-  using Backward = std::function<void(const Tensor<T, D>& dy, Gradients<T, D>& grad)>;
+  using Backward = Closure<void(const Tensor<T, D>& dy, Gradients<T, D>& grad)>;
 
   GradNode(const char* op, const Shape& output_shape) : Node(op), shape(output_shape) {}
 
   void run() override;
   void release() override {
-    backward = nullptr;
+    backward = {};
     released = true;
   }
   void drop_gradient() override { grad = {}; }
@@ -206,11 +206,20 @@ decltype(auto) no_grad(const F& f) {
 }
 
 namespace detail {
-[[nodiscard]] inline bool wants_recording(const std::initializer_list<autograd::Input>& inputs) {
+[[nodiscard]] inline bool wants_recording(const autograd::Input* inputs, std::size_t count) {
   if (!is_recording()) return false;
-  for (const auto& input : inputs)
-    if (input.node) return true;
+  for (std::size_t i = 0; i < count; ++i)
+    if (inputs[i].node) return true;
   return false;
+}
+/// Gives y its node.
+template <class T, class D>
+void record(const char* name, const Tensor<T, D>& y, const autograd::Input* inputs, std::size_t count,
+            typename autograd::GradNode<T, D>::Backward backward) {
+  auto node = std::make_shared<autograd::GradNode<T, D>>(name, y.shape());
+  for (std::size_t i = 0; i < count; ++i) node->inputs.push_back(inputs[i].node);
+  node->backward = std::move(backward);
+  y.set_node(std::move(node));
 }
 }  // namespace detail
 
@@ -222,23 +231,15 @@ namespace detail {
 /// held its own output would never be freed. `name` must outlive the graph (a literal).
 template <class T, class D, class Backward>
 Tensor<T, D> record(const char* name, const Tensor<T, D>& y, std::initializer_list<autograd::Input> inputs, Backward&& backward) {
-  if (!detail::wants_recording(inputs)) return y;
-  auto node = std::make_shared<autograd::GradNode<T, D>>(name, y.shape());
-  for (const auto& input : inputs) node->inputs.push_back(input.node);
-  node->backward = std::forward<Backward>(backward);
-  y.set_node(std::move(node));
+  if (detail::wants_recording(inputs.begin(), inputs.size()))
+    detail::record<T, D>(name, y, inputs.begin(), inputs.size(), std::forward<Backward>(backward));
   return y;
 }
 /// The same for a list of inputs whose length is known at run time (concat, dense_layer).
 template <class T, class D, class Backward>
 Tensor<T, D> record(const char* name, const Tensor<T, D>& y, const std::vector<autograd::Input>& inputs, Backward&& backward) {
-  bool wanted = false;
-  for (const auto& input : inputs) wanted |= input.node != nullptr;
-  if (!wanted || !is_recording()) return y;
-  auto node = std::make_shared<autograd::GradNode<T, D>>(name, y.shape());
-  for (const auto& input : inputs) node->inputs.push_back(input.node);
-  node->backward = std::forward<Backward>(backward);
-  y.set_node(std::move(node));
+  if (detail::wants_recording(inputs.data(), inputs.size()))
+    detail::record<T, D>(name, y, inputs.data(), inputs.size(), std::forward<Backward>(backward));
   return y;
 }
 template <class T, class D, class Backward>

@@ -11,7 +11,7 @@ namespace segnet {
 namespace autograd {
 template <class T, class D>
 struct Recipe {
-  std::function<Tensor<T, D>()> compute;
+  Closure<Tensor<T, D>()> compute;
 };
 }  // namespace autograd
 

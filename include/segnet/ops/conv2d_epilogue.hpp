@@ -45,7 +45,8 @@ namespace detail {
 template <class T>
 [[nodiscard]] kernels::Epilogue<T> checked_epilogue(const char* op, const Shape& y, const Tensor<T>& x, const Tensor<T>& w,
                                                     const ScaleShift<T>& affine, Activation activation, const Tensor<T>& residual) {
-  if (wants_recording({x, w, affine.scale, affine.shift, residual}))
+  const autograd::Input inputs[] = {x, w, affine.scale, affine.shift, residual};
+  if (wants_recording(inputs, std::size(inputs)))
     throw Error(concat("segnet::", op, ": has no gradients; compute under NoGrad, or write its parts one after the other"));
   const Shape channels{y[3]};
   if (affine.scale && affine.scale.shape() != channels) throw ShapeError(op, "scale", concat(channels), affine.scale.shape());
