@@ -1,10 +1,8 @@
 #include "segnet/models/fc_densenet.hpp"
 
+#include "models/learns.hpp"
 #include "segnet/nn/summary.hpp"
 #include "segnet/ops/arithmetic.hpp"
-#include "segnet/ops/cross_entropy.hpp"
-#include "segnet/optim/adam.hpp"
-#include "support/testing.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -129,17 +127,5 @@ TEST_CASE("FC-DenseNet: any size from 2^n on, names, batch statistics at inferen
 TEST_CASE("FC-DenseNet: a few steps lower the loss") {
   default_generator() = {3};
   FcDenseNet<> net({.classes = 3, .first = 8, .growth = 4, .layers = {2, 2, 2, 2, 2}});
-  const auto x = normal<float>({2, 32, 32, 3});
-  Tensor<std::int32_t> labels({2, 32, 32});
-  for (index_t i = 0; i < labels.numel(); ++i) labels.data()[i] = static_cast<std::int32_t>(i % 32 * 3 / 32);
-  optim::Adam<> adam(nn::parameters(net), {.lr = 1e-2});
-  double first = 0, last = 0;
-  for (int step = 0; step < 8; ++step) {
-    const auto loss = cross_entropy(net(x), labels);
-    (step ? last : first) = static_cast<double>(loss.item());
-    adam.zero_grad();
-    loss.backward();
-    adam.step();
-  }
-  CHECK(last < first);
+  learns(net, {2, 32, 32, 3}, 3, 32, 32);
 }

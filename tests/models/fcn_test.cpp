@@ -1,6 +1,7 @@
 // The networks of the VGG-16 years: FCN, DeconvNet, SegNet, Yu & Koltun's front end and context module.
 #include "segnet/models/fcn.hpp"
 
+#include "models/learns.hpp"
 #include "segnet/models/convolutionalize.hpp"
 #include "segnet/models/deconvnet.hpp"
 #include "segnet/models/dilated_context.hpp"
@@ -8,9 +9,6 @@
 #include "segnet/models/segnet.hpp"
 #include "segnet/models/vgg.hpp"
 #include "segnet/nn/summary.hpp"
-#include "segnet/ops/cross_entropy.hpp"
-#include "segnet/optim/adam.hpp"
-#include "support/testing.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -63,24 +61,6 @@ double off_ramp(const Tensor<float>& y, index_t border, double n, double shift) 
     for (index_t w = border; w < y.dim(2) - border; ++w)
       worst = std::max(worst, std::abs(static_cast<double>(y.at(0, h, w, 0)) - n * (static_cast<double>(h + 1000 * w + 1)) - 1001 * shift));
   return worst;
-}
-
-/// A few steps on one image lower the loss.
-void learns(auto& net, const Shape& image, index_t classes, index_t label_size_h, index_t label_size_w, double lr = 1e-2) {
-  const auto x = normal<float>(image);
-  Tensor<std::int32_t> labels({image[0], label_size_h, label_size_w});
-  for (index_t i = 0; i < labels.numel(); ++i) labels.data()[i] = static_cast<std::int32_t>(i % label_size_w * classes / label_size_w);
-  optim::Adam<> adam(nn::parameters(net), {.lr = lr});
-  nn::train(net);
-  double first = 0, last = 0;
-  for (int step = 0; step < 6; ++step) {
-    const auto loss = cross_entropy(net(x), labels);
-    (step ? last : first) = static_cast<double>(loss.item());
-    adam.zero_grad();
-    loss.backward();
-    adam.step();
-  }
-  CHECK(last < first);
 }
 
 struct Classifier {  // of windows 14 x 12
