@@ -1,9 +1,11 @@
-// ResNet and the networks on it: torchvision's FCN, DeepLab v2 to v3+, PSPNet. An auxiliary head is there with --aux.
+// ResNet and the networks on it: torchvision's FCN, DeepLab v2 to v3+, PSPNet. An auxiliary head is there with --aux. MobileNetV3 and
+// LR-ASPP on it.
 #include "networks.hpp"
 #include "segnet/models/deeplab.hpp"
 #include "segnet/models/deeplabv3.hpp"
 #include "segnet/models/deeplabv3_plus.hpp"
 #include "segnet/models/fcn_resnet.hpp"
+#include "segnet/models/lraspp.hpp"
 #include "segnet/models/pspnet.hpp"
 
 namespace segnet::program {
@@ -44,6 +46,9 @@ Builder on_resnet(const Options& options) {
     return nn::AnyModule<T, D>(M<T, D>(o));
   };
 }
+
+/// MobileNetV3's widths are factors, the program's channels of the first convolution.
+double mobilenet_width(const ModelConfig& c) { return static_cast<double>(c.width) / 16; }
 
 models::DeepLabV3PlusOptions deeplab_v3_plus(int depth) {
   auto o = models::DeepLabV3PlusOptions::paper();
@@ -138,6 +143,28 @@ std::vector<NetworkInfo> resnet_networks() {
        .published = {.parameters = 65'584'725,
                      .giga_multiply_adds = 254.7,
                      .result = "VOC 2012 val 79.1, Cityscapes val 78.6 mean IoU, with a deep stem"}},
+      {.name = "mobilenet-v3-large",
+       .source = "Howard et al. 2019, arXiv:1905.02244; torchvision",
+       .description = "inverted residual blocks with gates: a classifier; --width",
+       .build =
+           []<class T, class D>(const ModelConfig& c) {
+             return nn::AnyModule<T, D>(MobileNetV3<T, D>({.classes = c.classes, .width = mobilenet_width(c)}));
+           },
+       .width = 16,
+       .classifier = true,
+       .published = {.classes = 1000, .input = {1, 224, 224, 3}, .parameters = 5'483'032, .result = "ImageNet 74.0 top-1"}},
+      {.name = "lraspp-mobilenet-v3-large",
+       .source = "Howard et al. 2019, arXiv:1905.02244, as torchvision has it",
+       .description = "MobileNetV3-Large at stride 16, a gated head and scores at stride 8; --width",
+       .build =
+           []<class T, class D>(const ModelConfig& c) {
+             return nn::AnyModule<T, D>(LrAspp<T, D>({.classes = c.classes, .backbone = {.width = mobilenet_width(c), .dilated = true}}));
+           },
+       .width = 16,
+       .published = {.input = {1, 520, 520, 3},
+                     .parameters = 3'221'538,
+                     .giga_multiply_adds = 2.09,
+                     .result = "COCO val, VOC's classes: 57.9 mean IoU"}},
   };
 }
 

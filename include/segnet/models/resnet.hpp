@@ -45,15 +45,6 @@ struct ResNetOptions {
   [[nodiscard]] index_t stem_channels() const { return stem == ResNetStem::deep_64_64_128 ? 2 * width : width; }
 };
 
-namespace detail {
-/// He et al., arXiv:1502.01852, eq. 14: the gradients' variance stays.
-template <class Conv>
-void he_normal_fan_out(const Conv& conv) {
-  const auto connections = static_cast<double>(nn::init::fan(conv.weight.shape()).out);
-  nn::init::normal(conv.weight, default_generator(), 0, std::sqrt(2 / connections));
-}
-}  // namespace detail
-
 /// What varies from block to block.
 struct ResidualBlockOptions {
   index_t in = 64, width = 64, out = 256, stride = 1;
@@ -87,7 +78,7 @@ struct ResidualBlock {
     const auto conv = [](index_t in, index_t out, index_t kernel, index_t stride, index_t dilation) {
       const index_t padding = kernel / 2 * dilation;
       nn::Conv2d<T, D> c(in, out, kernel, {.stride = stride, .padding = padding, .dilation = dilation}, nn::Bias::no);
-      detail::he_normal_fan_out(c);
+      nn::init::kaiming_normal_fan_out(c.weight, default_generator());
       return c;
     };
     if (o.bottleneck) {
@@ -134,7 +125,7 @@ struct ResNetStemLayers {
     const index_t first = o.stem == ResNetStem::deep_32_32_64 ? o.width / 2 : o.width;
     const auto add = [&](index_t in, index_t out, index_t kernel, index_t stride) {
       convs.push_back({in, out, kernel, {.stride = stride, .padding = kernel / 2}, nn::Bias::no});
-      detail::he_normal_fan_out(convs.back());
+      nn::init::kaiming_normal_fan_out(convs.back().weight, default_generator());
       norms.push_back(nn::BatchNorm2d<T, D>(out));
     };
     add(o.in_channels, first, plain ? 7 : 3, 2);

@@ -45,6 +45,11 @@ template <class T, class D>
 void kaiming_normal(const Tensor<T, D>& weight, Generator& random, double gain = std::sqrt(2.0)) {
   normal(weight, random, 0, gain / std::sqrt(static_cast<double>(fan(weight.shape()).in)));
 }
+/// N(0, gain^2 / fan_out): the gradients' variance stays (eq. 14).
+template <class T, class D>
+void kaiming_normal_fan_out(const Tensor<T, D>& weight, Generator& random, double gain = std::sqrt(2.0)) {
+  normal(weight, random, 0, gain / std::sqrt(static_cast<double>(fan(weight.shape()).out)));
+}
 /// U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)). Glorot & Bengio 2010, eq. 16.
 template <class T, class D>
 void xavier_uniform(const Tensor<T, D>& weight, Generator& random, double gain = 1) {
