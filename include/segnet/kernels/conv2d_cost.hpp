@@ -42,12 +42,14 @@ namespace detail {
   const double vector = element * static_cast<double>(lanes), in = whole_vectors(K, lanes) * vector, out = whole_vectors(O, lanes) * vector;
   const double products = product_cycles(tiles * positions, static_cast<double>(K), O, lanes, 0.85);
   if (pass == ConvPass::grad_weight) {
-    // Tiles of x are transformed once for each block of 64 outputs, tiles of dy for each block of channels.
-    const double x = tiles * in * std::ceil(static_cast<double>(O) / 64), dy = tiles * out * std::ceil(static_cast<double>(K) / 64);
+    // Tiles of x are transformed once for each block of 64 or 128 outputs, tiles of dy for each block of channels.
+    const double block = std::max(K, O) > 256 ? 128 : 64;
+    const double x = tiles * in * std::ceil(static_cast<double>(O) / block), dy = tiles * out * std::ceil(static_cast<double>(K) / block);
     return groups * (products + positions * (x + dy) / 7);
   }
   // U is made once if it stays in the cache, else for each block of tiles.
-  const double u = positions * static_cast<double>(K) * out, made = groups * u <= (1 << 20) ? 1 : std::ceil(tiles / 24);
+  const double u = positions * static_cast<double>(K) * out, block = std::clamp(24000 / static_cast<double>(K), 24.0, 64.0);
+  const double made = groups * u <= (1 << 20) ? 1 : std::ceil(tiles / block);
   return groups * (products + positions * tiles * (in / 5 + out / 6) + u * made / 8);
 }
 
