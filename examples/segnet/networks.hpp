@@ -54,7 +54,7 @@ struct NetworkInfo {
 std::vector<NetworkInfo> small_networks();    // networks_small.cpp: U-Net, SegNet-Basic
 std::vector<NetworkInfo> vgg_networks();      // networks_vgg.cpp: VGG, DeepLab v1 and v2 on it
 std::vector<NetworkInfo> classic_networks();  // networks_classic.cpp: FCN, DeconvNet, SegNet, dilated networks, FC-DenseNet
-std::vector<NetworkInfo> resnet_networks();   // networks_resnet.cpp: ResNet, torchvision's FCN, DeepLab v2 to v3+, PSPNet; MobileNetV3, LR-ASPP
+std::vector<NetworkInfo> resnet_networks();   // networks_resnet.cpp: ResNet and what is on it; MobileNetV3, LR-ASPP
 
 const std::vector<NetworkInfo>& networks();
 /// @throws ValueError: no such name
