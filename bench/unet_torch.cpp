@@ -1,6 +1,9 @@
 // The same U-Net in LibTorch.
 #include <torch/torch.h>
 
+#include <optional>
+
+#include "torch_memory.hpp"
 #include "unet_bench.hpp"
 
 namespace {
@@ -41,31 +44,34 @@ struct Net : torch::nn::Module {
   torch::nn::Conv2d head;
 };
 
-struct TorchUNet final : UNetRunner {
-  TorchUNet(const UNetCase& c, int threads)
+struct TorchUNet final : NetworkRunner {
+  explicit TorchUNet(const UNetCase& c)
       : net(std::make_shared<Net>(c.width)),
         x(torch::randn({c.batch, 3, c.height, c.side})),
         labels(torch::arange(c.batch * c.height * c.side).remainder(11).view({c.batch, c.height, c.side})),
         sgd(net->parameters(), torch::optim::SGDOptions(1e-3).momentum(0.9)) {
-    torch::set_num_threads(threads);
+    torch::set_num_threads(c.threads);
+    net->train(c.training);
   }
-  void train_step() override {
-    net->train();
+  void run() override {
+    if (!net->is_training()) {
+      torch::NoGradGuard guard;
+      net->forward(x);
+      return;
+    }
     sgd.zero_grad();
     torch::nn::functional::cross_entropy(net->forward(x), labels).backward();
     sgd.step();
   }
-  void inference() override {
-    net->eval();
-    torch::NoGradGuard guard;
-    net->forward(x);
-  }
+  void watch_memory() override { memory.emplace(); }
+  double watched_mib() override { return memory->peak_mib(); }
+
   std::shared_ptr<Net> net;
   torch::Tensor x, labels;
   torch::optim::SGD sgd;
+  std::optional<TorchMemory> memory;
 };
 
-const bool added =
-    (unet_contenders().push_back({"torch", [](const UNetCase& c, int t) { return std::make_unique<TorchUNet>(c, t); }}), true);
+const bool added = (unet_contenders().push_back({"torch", [](const UNetCase& c) { return std::make_unique<TorchUNet>(c); }}), true);
 
 }  // namespace
