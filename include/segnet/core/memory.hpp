@@ -60,6 +60,7 @@ class CpuAllocator {
       ++stats_.cache_hits;
     } else {
       if (stats_.limit && stats_.in_use + stats_.cached + bytes > stats_.limit) release_locked();
+      trim_locked(bytes);
       if (!stats_.limit || stats_.in_use + bytes <= stats_.limit) block = fresh(bytes);
       if (!block) {
         release_locked();
@@ -72,6 +73,7 @@ class CpuAllocator {
     ++stats_.allocations;
     stats_.in_use += bytes;
     if (stats_.in_use > stats_.peak) stats_.peak = stats_.in_use;
+    if (stats_.in_use > most_) most_ = stats_.in_use;
     if (poison_) std::memset(block, 0xff, bytes);  // every float and double is a NaN
     return {block, size};
   }
@@ -121,17 +123,27 @@ class CpuAllocator {
 #endif
   }
 
-  void release_locked() {
-    for (const auto& [size, block] : free_) {
-      std::free(block);
-      stats_.cached -= size;
+  void release_locked() { trim_locked(0, 0); }
+
+  /// Before fresh memory for `bytes`: what is kept must not make the program much larger than its tensors ever were at once, as blocks of
+  /// ever different sizes would. Gives back free blocks, the largest first.
+  void trim_locked(std::size_t bytes) {
+    const std::size_t most = std::max(most_, stats_.in_use + bytes);
+    trim_locked(bytes, most + most / 8 + (std::size_t{32} << 20));
+  }
+  void trim_locked(std::size_t bytes, std::size_t most) {
+    while (!free_.empty() && stats_.in_use + stats_.cached + bytes > most) {
+      const auto largest = std::prev(free_.end());
+      std::free(largest->second);
+      stats_.cached -= largest->first;
+      free_.erase(largest);
     }
-    free_.clear();
   }
 
   mutable std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
   MemoryStats stats_;
+  std::size_t most_ = 0;  // largest value of in_use since the program started
   bool poison_ = false;
 };
 

@@ -130,21 +130,26 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogu
   if (const Extent2 block = block_of(g, false, e); block != Extent2(1)) return conv2d_in_blocks(g, false, block, x.data, w.data, e, y.data);
   const index_t Cg = g.group_inputs(), Og = g.group_outputs(), depth = g.taps() * Cg;
   const index_t rounded = PackedPanels<T>::rounded(Og), width = PackedPanels<T>::width(), panels = (Og + width - 1) / width;
-  const Scratch<T> packed(g.groups * depth * rounded), bias(e.shift ? g.groups * rounded : 1), zeros(Cg);
-  parallel_for(g.groups * panels, std::max<index_t>(1, (1 << 14) / (width * depth)), [&](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const index_t group = i / panels, column = i % panels * width, count = std::min(width, Og - column);
-      const index_t padded = std::min(width, rounded - column);
-      T* panel = packed.data() + (group * rounded + column) * depth;
-      pack_panel_transposed(&w[(group * Og + column) * depth], depth, depth, count, padded, panel,
-                            e.scale ? e.scale + group * Og + column : nullptr);
-    }
-  });
+  // No more than 2^24 weights at once: VGG's fc6, a 7x7 convolution, has 10^8.
+  const index_t each = g.groups > 1 ? panels : std::clamp<index_t>((index_t{1} << 24) / (width * std::max<index_t>(depth, 1)), 1, panels);
+  const Scratch<T> packed(g.groups * depth * std::min(rounded, each * width)), bias(e.shift ? g.groups * rounded : 1), zeros(Cg);
   if (e.shift) pack_bias(e.shift, g.groups, Og, bias.data());
   std::fill_n(zeros.data(), Cg, T(0));
 
-  const Gather<T> gather = forward_gather(g, x.data, y.data, static_cast<const T*>(zeros.data()));
-  multiply(gather, panels_with<T>(e, packed.data(), bias.data(), depth, Og, y.data), g.groups, depth * rounded);
+  for (index_t first = 0; first < Og; first += each * width) {
+    const index_t columns = std::min(each * width, Og - first), here = (columns + width - 1) / width;
+    const index_t padded_columns = PackedPanels<T>::rounded(columns);
+    parallel_for(g.groups * here, std::max<index_t>(1, (1 << 14) / (width * depth)), [&](index_t begin, index_t end) {
+      for (index_t i = begin; i < end; ++i) {
+        const index_t group = i / here, column = i % here * width, count = std::min(width, columns - column);
+        const index_t padded = std::min(width, padded_columns - column), o = group * Og + first + column;
+        pack_panel_transposed(&w[o * depth], depth, depth, count, padded, packed.data() + (group * padded_columns + column) * depth,
+                              e.scale ? e.scale + o : nullptr);
+      }
+    });
+    const Gather<T> gather = forward_gather(g, x.data, y.data + first, static_cast<const T*>(zeros.data()));
+    multiply(gather, panels_with<T>(e, packed.data(), bias.data() + first, depth, columns, y.data), g.groups, depth * padded_columns);
+  }
 }
 
 /// dx = dy * w^T, and the epilogue. See reference::conv2d_grad_input for the formula.
