@@ -4,7 +4,7 @@
 
 #include "segnet/kernels/conv2d_depthwise_tiles.hpp"
 
-namespace segnet::kernels::depthwise {
+namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT {
 
 /// Calls f(std::integral_constant<int, run>).
 template <class F>
@@ -206,4 +206,4 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw);
 
-}  // namespace segnet::kernels::depthwise
+}  // namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT

@@ -6,7 +6,7 @@
 
 #include "segnet/kernels/conv2d_gather.hpp"
 
-namespace segnet::kernels::depthwise {
+namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT {
 
 /// A tile has tile_rows x tile_columns(isa) pixels: half of the registers hold their sums, the others weights and what is read.
 constexpr int tile_rows = 4;
@@ -84,7 +84,7 @@ template <class T>
 struct Tiles {
   const Gather<T>& gather;
   Blocks blocks;
-  index_t columns = tile_columns(specialized ? current_isa() : Isa::baseline), pixels = tile_rows * columns;
+  index_t columns = tile_columns(current_isa()), pixels = tile_rows * columns;
   index_t height = gather.U < tile_rows ? 1 : tile_rows, width = pixels / height;
   index_t image_bands = (gather.U + height - 1) / height, bands = gather.N * image_bands;
   Reach rows{gather.row, gather.step.h, height}, cols{gather.column, gather.step.w, width};
@@ -174,4 +174,4 @@ void for_each_piece(const Tiles<T>& tiles, index_t bands_each, const F& f) {
   });
 }
 
-}  // namespace segnet::kernels::depthwise
+}  // namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT
