@@ -163,9 +163,9 @@ int main(int argc, char** argv) {
   TrainConfig train_config;
   bool resume = false, print_config = false;
   CLI::App* train = app.add_subcommand("train", "train a network; writes checkpoints, a CSV log and report.html");
+  add_train_options(train, train_config);
   train->add_option("-o,--output", train_config.output, "folder of the run")->capture_default_str();
   train->add_flag("--resume", resume, "go on where the run in --output stopped, to the bit; its own settings are used");
-  add_train_options(train, train_config);
   train->add_flag("--print-config", print_config, "show all settings as JSON and do nothing");
   train->callback([&] { exit_code = print_config ? run_print_config(train_config) : run_train(train_config, resume); });
 
