@@ -37,6 +37,7 @@ NetworkInfo fc_densenet(int layers, const models::FcDenseNetOptions& options, st
             models::FcDenseNetOptions o = options;
             o.classes = c.classes;
             o.first = c.width;
+            if (c.batch_statistics) o.norm = {.eps = 1e-4, .track_running_stats = false};
             return nn::AnyModule<T, D>(models::FcDenseNet<T, D>(o));
           },
       .width = 48,

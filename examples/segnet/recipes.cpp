@@ -27,7 +27,7 @@ TrainConfig fcn(const char* model, double lr, std::int64_t steps) {
 const std::string fcn_source = "Shelhamer et al., the authors' solvers; Long et al. 2015, arXiv:1411.4038";
 
 TrainConfig fc_densenet(const char* model) {
-  return {.model = {.name = model},
+  return {.model = {.name = model, .batch_statistics = true},
           .data = camvid,
           .epochs = 750,
           .patience = 100,
@@ -52,8 +52,8 @@ TrainConfig fc_densenet_finetune(const char* model) {
   return c;
 }
 void add_fc_densenet(std::vector<Recipe>& list, const char* model) {
-  list.push_back({model, "Jegou et al. 2017, arXiv:1611.09326, section 4.1, and the authors' configuration",
-                  "norms of the authors' use the batch's statistics in evaluation, too; then NAME-finetune", fc_densenet(model)});
+  list.push_back({model, "Jegou et al. 2017, arXiv:1611.09326, section 4.1, and the authors' configuration", "then NAME-finetune",
+                  fc_densenet(model)});
   list.push_back({concat(model, "-finetune"), "Jegou et al. 2017, arXiv:1611.09326, section 4.1",
                   concat("from a trained ", model, ": --init"), fc_densenet_finetune(model),
                   "batch 3 and the decay of the rate, as before"});

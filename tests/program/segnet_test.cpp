@@ -350,6 +350,8 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   for (const char* setting : {"\"output_stride\": 8", "\"freeze_norms\": true", "\"lr\": 0.001", "\"weight_decay\": 0.0001"})
     CHECK(has(finetune, setting));
   CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
+  CHECK(has(config({"--recipe", "fc-densenet56"}), "\"batch_statistics\": true"));
+  CHECK(has(config({"--recipe", "fc-densenet56", "--running-statistics"}), "\"batch_statistics\": false"));
   const auto summary = [&](const std::string& stride) {
     return run(folder, {"summary", "--model", "deeplab-v3", "--width", "4", "--output-stride", stride, "--input", "1", "64", "64", "3"})
         .out;
