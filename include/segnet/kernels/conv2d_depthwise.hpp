@@ -198,6 +198,10 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   }
 }
 
+}  // namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT
+
+namespace segnet::kernels::depthwise {
+
 // cuda/conv2d_depthwise.cuh
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T, Cuda> x, ConstView<T, Cuda> w, ConstView<T, Cuda> b, View<T, Cuda> y);
@@ -206,4 +210,4 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T, Cuda> dy, ConstView<T, Cuda> x, View<T, Cuda> dw);
 
-}  // namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT
+}  // namespace segnet::kernels::depthwise
