@@ -135,6 +135,15 @@ TrainConfig torchvision(const char* model) {
           .schedule = "poly",
           .power = 0.9};
 }
+TrainConfig torchvision_lraspp(const char* model) {
+  TrainConfig c = torchvision(model);
+  c.model.aux = 0;
+  c.head = {};
+  c.lr_head = 1;
+  c.lr = 0.01;
+  c.weight_decay = 1e-6;
+  return c;
+}
 
 std::vector<Recipe> all() {
   std::vector<Recipe> list{
@@ -270,6 +279,8 @@ std::vector<Recipe> all() {
   for (const char* model : {"fcn-resnet50", "fcn-resnet101", "deeplabv3-resnet50", "deeplabv3-resnet101"})
     list.push_back({model, "torchvision's reference scripts for segmentation",
                     "from ImageNet: --init; there on COCO's pictures of VOC's classes, scaled to 260 to 1040 pixels", torchvision(model)});
+  const char* lraspp = "lraspp-mobilenet-v3-large";
+  list.push_back({lraspp, "torchvision's reference scripts for segmentation", "as the four above", torchvision_lraspp(lraspp)});
   return list;
 }
 
