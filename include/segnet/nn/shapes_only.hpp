@@ -27,4 +27,11 @@ class ShapesOnly {
   ShapesOnly& operator=(const ShapesOnly&) = delete;
 };
 
+/// A network M whose weights are to come from elsewhere: none are drawn for it.
+template <class M, class Options>
+[[nodiscard]] M unfilled(const Options& options) {
+  const ShapesOnly no_weights;
+  return M(options);
+}
+
 }  // namespace segnet::nn

@@ -9,15 +9,8 @@ namespace segnet::golden {
 
 namespace {
 
-/// A network whose weights are to come: none are drawn for it.
-template <class M, class Options>
-M unfilled(const Options& options) {
-  const nn::ShapesOnly no_weights;
-  return M(options);
-}
-
-/// Of gradients in float. Fifty and more ReLUs in a row, each of which may fall to the other side where sums are in another order, leave
-/// the image's gradient less certain than U-Net's; double is held to 1e-9.
+/// Of gradients in float, where one ReLU on the other side moves them by 1e-3 and more (traced for ResNet-50, see `run_network`), and there
+/// are fifty and more in a row here; double is held to 1e-9.
 constexpr double gradient_in_float = 2e-2;
 
 /// With one output, of that name.
@@ -50,7 +43,7 @@ void add_networks_torchvision(Registry& registry) {
     const std::string& name = args["name"].string();
     const index_t classes = args.find("num_classes") ? args["num_classes"].integer() : 1000;
     if (name.starts_with("vgg")) {
-      auto net = unfilled<models::Vgg<T, D>>(
+      auto net = nn::unfilled<models::Vgg<T, D>>(
           models::VggOptions{.depth = std::stoi(name.substr(3)), .batch_norm = name.ends_with("_bn"), .classes = classes});
       net.dropout.p = 0;  // off in the file, in training too
       return run_plain(c, std::move(net), "y");
@@ -60,7 +53,7 @@ void add_networks_torchvision(Registry& registry) {
     if (const Json* dilated = args.find("replace_stride_with_dilation"))
       for (const Json& layer : dilated->array()) output_stride /= layer.boolean() ? 2 : 1;
     run_plain(c,
-              unfilled<models::ResNet<T, D>>(
+              nn::unfilled<models::ResNet<T, D>>(
                   models::ResNetOptions{.depth = std::stoi(name.substr(6)), .classes = classes, .output_stride = output_stride}),
               "y");
   });
@@ -73,15 +66,16 @@ void add_networks_torchvision(Registry& registry) {
     const index_t classes = args["num_classes"].integer();
     // PyTorch's derivative of hardsigmoid is the float 1/6 in double, too.
     if (name == "lraspp_mobilenet_v3_large")
-      return run_plain(c, unfilled<models::LrAspp<T, D>>(models::LrAsppOptions{.classes = classes}), "out", 1e-6);
+      return run_plain(c, nn::unfilled<models::LrAspp<T, D>>(models::LrAsppOptions{.classes = classes}), "out", 1e-6);
     const std::size_t resnet = name.find("_resnet");
     if (resnet == std::string::npos) c.not_implemented("backbones other than ResNet");
     const models::ResNetOptions backbone{.depth = std::stoi(name.substr(resnet + 7)), .output_stride = 8};
     const bool aux = args.find("aux_loss") && args["aux_loss"].boolean();
-    if (name.starts_with("fcn")) run_segmentation(c, unfilled<models::FcnResNet<T, D>>(models::FcnResNetOptions{classes, aux, backbone}));
+    if (name.starts_with("fcn"))
+      run_segmentation(c, nn::unfilled<models::FcnResNet<T, D>>(models::FcnResNetOptions{classes, aux, backbone}));
     else
-      run_segmentation(c,
-                       unfilled<models::DeepLabV3<T, D>>(models::DeepLabV3Options{.classes = classes, .aux = aux, .backbone = backbone}));
+      run_segmentation(
+          c, nn::unfilled<models::DeepLabV3<T, D>>(models::DeepLabV3Options{.classes = classes, .aux = aux, .backbone = backbone}));
   });
 }
 
