@@ -1,7 +1,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "segnet/autograd/backward.hpp"
+#include "models/learns.hpp"
 #include "segnet/io/npy.hpp"
 #include "segnet/io/weights.hpp"
 #include "segnet/models/deeplab.hpp"
@@ -10,8 +10,6 @@
 #include "segnet/models/fcn_resnet.hpp"
 #include "segnet/models/pspnet.hpp"
 #include "segnet/nn/any_module.hpp"
-#include "segnet/ops/cross_entropy.hpp"
-#include "segnet/optim/sgd.hpp"
 #include "support/testing.hpp"
 
 using namespace segnet;
@@ -54,23 +52,6 @@ void check_names(const M& net, const std::vector<std::string>& expected, const s
     INFO(name);
     CHECK(known);
   }
-}
-
-/// The loss of a batch before and after steps of SGD on it, dropout off.
-template <class M, class Loss>
-void check_learns(const char* name, M net, const Loss& loss) {
-  nn::for_each_module(net, [](const std::string&, auto& m) {
-    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(m)>, nn::Dropout>) m.p = 0;
-  });
-  optim::Sgd<> sgd(nn::parameters(net), {.lr = 0.02, .momentum = 0.9});
-  const float before = loss(net).item();
-  for (int step = 0; step < 4; ++step) {
-    sgd.zero_grad();
-    loss(net).backward();
-    sgd.step();
-  }
-  INFO(name);
-  CHECK(loss(net).item() < before);
 }
 
 }  // namespace
@@ -271,18 +252,24 @@ TEST_CASE("FCN, DeepLab and PSPNet learn a batch, auxiliary losses included") {
   default_generator() = testing::random().split(1);
   const auto x = normal<float>({2, 33, 33, 3});
   const auto labels = integers<std::int32_t>({2, 33, 33}, 0, 2);
-  const auto plain = [&](const auto& net) { return cross_entropy(net(x), labels); };
-  const auto with_aux = [&](const auto& net) {
-    const auto [out, aux] = net.with_aux(x);
-    return cross_entropy(out, labels) + cross_entropy(aux, labels) * 0.4f;
+  const auto plain = [&](const char* name, auto net) {
+    INFO(name);
+    learns(net, [&] { return cross_entropy(net(x), labels); });
   };
-  check_learns("fcn", FcnResNet<>({.classes = 3, .backbone = small}), with_aux);
-  check_learns("v3", DeepLabV3<>({.classes = 3, .backbone = small, .channels = 8, .rates = {1, 2, 3}}), with_aux);
-  check_learns("v3+", DeepLabV3Plus<>({.classes = 3, .backbone = small, .channels = 8, .low_channels = 4}), plain);
-  check_learns("pspnet", PspNet<>({.classes = 3, .backbone = small}), with_aux);
-  check_learns("v2", DeepLabV2<>({.classes = 3, .backbone = small}), plain);
-  check_learns("v1", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{.channels = 8}}}), plain);
-  check_learns("v2 on VGG-16", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{3, 6, 8}, {3, 12, 8}}, .average_pool = false}), plain);
+  const auto with_aux = [&](const char* name, auto net) {
+    INFO(name);
+    learns(net, [&] {
+      const auto [out, aux] = net.with_aux(x);
+      return cross_entropy(out, labels) + cross_entropy(aux, labels) * 0.4f;
+    });
+  };
+  with_aux("fcn", FcnResNet<>({.classes = 3, .backbone = small}));
+  with_aux("v3", DeepLabV3<>({.classes = 3, .backbone = small, .channels = 8, .rates = {1, 2, 3}}));
+  plain("v3+", DeepLabV3Plus<>({.classes = 3, .backbone = small, .channels = 8, .low_channels = 4}));
+  with_aux("pspnet", PspNet<>({.classes = 3, .backbone = small}));
+  plain("v2", DeepLabV2<>({.classes = 3, .backbone = small}));
+  plain("v1", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{.channels = 8}}}));
+  plain("v2 on VGG-16", DeepLabVgg<>({.classes = 3, .width = 4, .branches = {{3, 6, 8}, {3, 12, 8}}, .average_pool = false}));
 }
 
 // tests/pytorch/round_trip.py makes the folder, and looks at what is written into it.
