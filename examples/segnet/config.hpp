@@ -52,8 +52,10 @@ struct TrainConfig {
   std::int64_t batch = 8;
   std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
   double scale_min = 1, scale_max = 1;  ///< random scale before the crop
+  double rotate = 0;                    ///< degrees at most, either way
   bool flip = true;
   double jitter = 0;  ///< strength of the colour jitter, 0 to 1
+  double blur = 0;    ///< probability of a Gaussian blur
   std::string optimizer = "adamw";
   double lr = 1e-3, weight_decay = 1e-4, momentum = 0.9;
   double lr_head = 1, lr_bias = 1;  ///< times `lr`: for what was not loaded from `init` (or is named by `head`), for biases
@@ -82,9 +84,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, 
                                                 scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, freeze_norms, epochs,
-                                                patience, steps, batch, crop_h, crop_w, scale_min, scale_max, flip, jitter, optimizer, lr,
-                                                weight_decay, momentum, lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size,
-                                                warmup, clip, label_smoothing, class_weights, ema, seed, workers, cache, eval_every,
-                                                checkpoint_every, max_minutes)
+                                                patience, steps, batch, crop_h, crop_w, scale_min, scale_max, rotate, flip, jitter, blur,
+                                                optimizer, lr, weight_decay, momentum, lr_head, lr_bias, alpha, eps, schedule, power, gamma,
+                                                step_size, warmup, clip, label_smoothing, class_weights, ema, seed, workers, cache,
+                                                eval_every, checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

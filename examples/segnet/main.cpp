@@ -112,8 +112,12 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
       ->expected(1, 2);
   app->add_option("--scale-min", c.scale_min, "random scale before the crop")->capture_default_str();
   app->add_option("--scale-max", c.scale_max, "")->capture_default_str();
+  app->add_option("--rotate", c.rotate, "random rotation: degrees, at most, either way")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 180.0));
   app->add_flag("--flip,!--no-flip", c.flip, "random horizontal flips (default on)");
   app->add_option("--jitter", c.jitter, "strength of the colour jitter, 0 to 1")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  app->add_option("--blur", c.blur, "probability of a Gaussian blur")->capture_default_str()->check(CLI::Range(0.0, 1.0));
   app->add_option("--optimizer", c.optimizer, "")->check(CLI::IsMember({"sgd", "adam", "adamw", "rmsprop"}))->capture_default_str();
   app->add_option("--lr", c.lr, "learning rate")->capture_default_str()->check(CLI::PositiveNumber);
   app->add_option("--weight-decay", c.weight_decay, "")->capture_default_str();

@@ -258,7 +258,7 @@ std::vector<Recipe> all() {
        deeplab_v3_finetune("deeplab-v3-plus")},
       {"pspnet",
        "Zhao et al. 2017, arXiv:1612.01105, section 5.1, and hszhao/semseg",
-       "from ImageNet: --init; the authors rotate by up to 10 degrees and blur, too",
+       "from ImageNet: --init",
        {.model = {.name = "pspnet", .aux = 0.4},
         .data = voc,
         .epochs = 50,
@@ -267,13 +267,16 @@ std::vector<Recipe> all() {
         .crop_w = 473,
         .scale_min = 0.5,
         .scale_max = 2,
+        .rotate = 10,
+        .blur = 0.5,
         .optimizer = "sgd",
         .lr = 0.01,
         .weight_decay = 1e-4,
         .momentum = 0.9,
         .lr_head = 10,
         .schedule = "poly",
-        .power = 0.9}},
+        .power = 0.9},
+       "how often and how much to blur"},
   };
   for (const char* model : {"fc-densenet56", "fc-densenet67", "fc-densenet103"}) add_fc_densenet(list, model);
   for (const char* model : {"fcn-resnet50", "fcn-resnet101", "deeplabv3-resnet50", "deeplabv3-resnet101"})

@@ -56,10 +56,12 @@ data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& netw
     throw ValueError("train", "--crop", "a size, since --scale-min and --scale-max change that of the images", "none");
   return {.min_scale = c.scale_min,
           .max_scale = c.scale_max,
+          .rotation = c.rotate,
           .crop_height = c.crop_h,
           .crop_width = c.crop_w,
           .flip = c.flip ? 0.5 : 0.0,
           .colours = data::ColourJitter::usual(static_cast<float>(c.jitter)),
+          .blur = c.blur,
           .normalization = normalization(network),
           .ignore_index = train.info().ignore_index};
 }

@@ -109,6 +109,97 @@ TEST_CASE("cropped: inside, across borders, outside") {
       }
 }
 
+TEST_CASE("rotated: quarter turns move pixels, others keep labels with them") {
+  const Sample s = coded(5, 5);
+  const Rgb grey{9, 8, 6};
+  const Sample quarter = rotated(s, 90, 255, grey);
+  for (index_t y = 0; y < 5; ++y)
+    for (index_t x = 0; x < 5; ++x) {  // counter-clockwise, as numpy.rot90
+      CHECK(quarter.label.at(y, x) == s.label.at(x, 4 - y));
+      CHECK(quarter.instance.at(y, x) == s.instance.at(x, 4 - y));
+      CHECK(quarter.image.at(y, x, 0) == s.label.at(x, 4 - y));
+    }
+  CHECK(equal(rotated(s, 0, 255, grey).image, s.image));
+  CHECK_FALSE(rotated({s.image, {}, {}, ""}, 7, 255, grey).label);
+
+  // A ramp is one in any direction, bilinearly: red counts rows, green columns. Corners are padding.
+  const index_t h = 41, w = 61;
+  Sample ramp{Bytes({h, w, 3}), Labels({h, w}), Labels({h, w}), "ramp"};
+  for (index_t i = 0; i < h * w; ++i) {
+    ramp.label.data()[i] = static_cast<std::int32_t>(i);
+    ramp.instance.data()[i] = 1;
+    for (index_t c = 0; c < 3; ++c)
+      ramp.image.data()[3 * i + c] = static_cast<std::uint8_t>(c == 0 ? 4 * (i / w) : c == 1 ? 4 * (i % w) : 7);
+  }
+  for (const double degrees : {-10.0, 3.0, 10.0, 135.0}) {
+    const Sample r = rotated(ramp, degrees, -1, grey);
+    const double angle = degrees * std::acos(-1) / 180;
+    index_t padding = 0;
+    for (index_t y = 0; y < h; ++y)
+      for (index_t x = 0; x < w; ++x) {
+        const auto dy = static_cast<double>(y - h / 2), dx = static_cast<double>(x - w / 2);
+        const double row = 20 + std::sin(angle) * dx + std::cos(angle) * dy, column = 30 + std::cos(angle) * dx - std::sin(angle) * dy;
+        const bool inside = row > -0.5 && row < 40.5 && column > -0.5 && column < 60.5;
+        REQUIRE(r.instance.at(y, x) == inside);
+        if (!inside) {
+          ++padding;
+          REQUIRE(r.label.at(y, x) == -1);
+          REQUIRE(r.image.at(y, x, 2) == 6);
+          continue;
+        }
+        REQUIRE(r.label.at(y, x) == std::lround(row) * w + std::lround(column));
+        REQUIRE(std::abs(r.image.at(y, x, 0) - 4 * std::clamp(row, 0.0, 40.0)) <= 0.51);
+        REQUIRE(std::abs(r.image.at(y, x, 1) - 4 * std::clamp(column, 0.0, 60.0)) <= 0.51);
+      }
+    CHECK(padding > 0);
+  }
+}
+
+TEST_CASE("blurred: a point becomes the Gaussian, what is even stays") {
+  Bytes point = zeros<std::uint8_t>({15, 15, 3});
+  for (index_t c = 0; c < 3; ++c) point.at(7, 7, c) = 255;
+  const Bytes b = blurred(point, 1.1);
+  double sum = 0;
+  for (int d = -4; d <= 4; ++d) sum += std::exp(-d * d / (2 * 1.21));
+  for (index_t y = 0; y < 15; ++y)
+    for (index_t x = 0; x < 15; ++x) {
+      const auto square = static_cast<double>((y - 7) * (y - 7) + (x - 7) * (x - 7));
+      CHECK(std::abs(b.at(y, x, 1) - 255 * std::exp(-square / (2 * 1.21)) / (sum * sum)) <= 0.51);
+    }
+  const Bytes even = full<std::uint8_t>({4, 3, 3}, 200), image = coded(6, 7).image;
+  CHECK(equal(blurred(even, 2), even));
+  CHECK(equal(blurred(image, 0), image));
+  CHECK_THROWS_AS((void)blurred(image, -1), ValueError);
+}
+
+TEST_CASE("augmented: rotations within their range, blur as often as asked for; neither draws where it is off") {
+  const Sample s = coded(21, 21);
+  Generator random{segnet::testing::run_seed(), 0};
+  double most = 0;
+  int blurs = 0;
+  for (int i = 0; i < 300; ++i) {
+    Generator again = random;
+    Augmentation a{.rotation = 10, .blur = 0.25};
+    a.normalization = RAW;
+    const Example e = augmented(s, a, random);
+    for (int drawn = 0; drawn < 4; ++drawn) (void)again.uniform();  // scale, crop, flip
+    const double degrees = again.uniform(-10, 10);
+    most = std::max(most, std::abs(degrees));
+    const Sample turned = rotated(s, degrees, 255, {0, 0, 0});
+    REQUIRE(equal(e.label, turned.label));
+    const bool blur = again.uniform() < 0.25;
+    blurs += blur;
+    REQUIRE(equal(e.image, normalized(blur ? blurred(turned.image, 1.1) : turned.image, RAW)));
+    REQUIRE(again.offset == random.offset);
+  }
+  CHECK(most > 9);
+  CHECK(blurs > 45);
+  CHECK(blurs < 105);
+  Generator plain{1, 0};
+  (void)augmented(s, {}, plain);
+  CHECK(plain.offset == 4);
+}
+
 TEST_CASE("augmented: geometry moves labels with pixels") {
   for (int round = 0; round < 40; ++round) {
     const Sample s = coded(9, 13);

@@ -349,6 +349,8 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   const std::string finetune = config({"--recipe", "deeplab-v3-finetune"});
   for (const char* setting : {"\"output_stride\": 8", "\"freeze_norms\": true", "\"lr\": 0.001", "\"weight_decay\": 0.0001"})
     CHECK(has(finetune, setting));
+  CHECK(has(config({"--recipe", "pspnet"}), "\"rotate\": 10.0"));
+  CHECK(has(config({"--recipe", "pspnet", "--rotate", "0"}), "\"rotate\": 0.0"));
   CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
   CHECK(has(config({"--recipe", "fc-densenet56"}), "\"batch_statistics\": true"));
   CHECK(has(config({"--recipe", "fc-densenet56", "--running-statistics"}), "\"batch_statistics\": false"));

@@ -1,6 +1,6 @@
-// Random changes of a training sample: scale, crop, flip, colours. Labels and instances always go where their pixels go.
+// Random changes of a training sample: scale, rotation, crop, flip, colours, blur. Labels and instances always go where their pixels go.
 //
-// The steps and their order are those of the field: scale, crop, flip, photometric, normalise.
+// The steps and their order are those of the field: scale, rotate, crop, flip, photometric, normalise.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 
 #include "segnet/core/random.hpp"
 #include "segnet/data/sample.hpp"
+#include "segnet/data/warp.hpp"
 
 namespace segnet::data {
 
@@ -162,13 +163,42 @@ inline void jitter_colours(const Tensor<std::uint8_t>& image, const ColourJitter
   }
 }
 
+/// Convolved with a Gaussian of standard deviation `sigma` pixels, cut off behind 3 sigma; the border repeats its pixels.
+/// @param image [H, W, 3]   @throws ValueError: sigma is negative or no number
+[[nodiscard]] inline Tensor<std::uint8_t> blurred(const Tensor<std::uint8_t>& image, double sigma) {
+  if (!(sigma >= 0)) throw ValueError("data::blurred", "sigma", "at least 0 pixels", concat(sigma));
+  const auto radius = static_cast<index_t>(std::ceil(3 * sigma));
+  std::vector<float> kernel;
+  double sum = 0;
+  const auto bell = [&](index_t d) { return sigma > 0 ? std::exp(-static_cast<double>(d * d) / (2 * sigma * sigma)) : 1.0; };
+  for (index_t d = -radius; d <= radius; ++d) sum += bell(d);
+  for (index_t d = -radius; d <= radius; ++d) kernel.push_back(static_cast<float>(bell(d) / sum));
+  const index_t h = image.dim(0), w = image.dim(1);
+  std::vector<float> rows(static_cast<std::size_t>(h * w * 3));                           // blurred along them
+  const auto along = [&](const auto* from, index_t at, index_t length, index_t stride) {  // around element `at` of a line
+    float value = 0;
+    for (index_t d = -radius; d <= radius; ++d)
+      value += kernel[static_cast<std::size_t>(d + radius)] * static_cast<float>(from[std::clamp<index_t>(at + d, 0, length - 1) * stride]);
+    return value;
+  };
+  Tensor<std::uint8_t> result(image.shape());
+  for (index_t i = 0; i < h * w * 3; ++i)
+    rows[static_cast<std::size_t>(i)] = along(image.data() + i / (3 * w) * 3 * w + i % 3, i / 3 % w, w, 3);
+  for (index_t i = 0; i < h * w * 3; ++i)
+    result.data()[i] = static_cast<std::uint8_t>(along(rows.data() + i % (3 * w), i / (3 * w), h, 3 * w) + 0.5f);
+  return result;
+}
+
 /// What happens to a training sample, in this order. The default only normalises.
 struct Augmentation {
   double min_scale = 1, max_scale = 1;      ///< factor of height and width, uniform between; the field uses 0.5 to 2
+  double rotation = 0;                      ///< degrees, at most, either way, uniform; the size stays, corners are padding
   index_t crop_height = 0, crop_width = 0;  ///< 0: no crop
   bool pad = true;                          ///< a crop may be larger than the image: mean colour, ignored label, image anywhere within
   double flip = 0;                          ///< probability of left-right
   ColourJitter colours = {};
+  double blur = 0;          ///< probability of a Gaussian blur
+  double blur_sigma = 1.1;  ///< its standard deviation in pixels
   Normalization normalization = {};
   std::int32_t ignore_index = 255;  ///< label of padding
 };
@@ -181,16 +211,21 @@ struct Example {
   std::string name;
 };
 
-/// `sample` changed at random: the same numbers are drawn from `random` for every sample, whatever its size.
+/// `sample` changed at random: as many numbers are drawn from `random` for every sample, whatever its size.
 /// @throws ValueError naming both sizes when a crop is larger than the (scaled) image and `pad` is off
 [[nodiscard]] inline Example augmented(Sample sample, const Augmentation& augmentation, Generator& random) {
   const Augmentation& a = augmentation;
   const double scale = random.uniform(a.min_scale, a.max_scale), down = random.uniform(), right = random.uniform();
   const bool flip = random.uniform() < a.flip;
+  const double degrees = a.rotation > 0 ? random.uniform(-a.rotation, a.rotation) : 0;
+  const bool blur = a.blur > 0 && random.uniform() < a.blur;
+  Rgb mean;
+  for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<std::uint8_t>(std::clamp(a.normalization.mean[c] + 0.5f, 0.0f, 255.0f));
   if (scale != 1) {
     const auto times = [&](index_t n) { return std::max<index_t>(1, static_cast<index_t>(std::lround(scale * static_cast<double>(n)))); };
     sample = resized(sample, times(sample.image.dim(0)), times(sample.image.dim(1)));
   }
+  if (degrees != 0) sample = rotated(sample, degrees, a.ignore_index, mean);
   if (a.crop_height > 0 || a.crop_width > 0) {
     const index_t h = sample.image.dim(0), w = sample.image.dim(1);
     const index_t height = a.crop_height > 0 ? a.crop_height : h, width = a.crop_width > 0 ? a.crop_width : w;
@@ -200,8 +235,6 @@ struct Example {
     const auto offset = [](double u, index_t room) {  // uniform in 0 ... room, or room ... 0 when the image lies within the crop
       return room >= 0 ? static_cast<index_t>(u * static_cast<double>(room + 1)) : -static_cast<index_t>(u * static_cast<double>(1 - room));
     };
-    Rgb mean;
-    for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<std::uint8_t>(std::clamp(a.normalization.mean[c] + 0.5f, 0.0f, 255.0f));
     sample = cropped(sample, offset(down, h - height), offset(right, w - width), height, width, a.ignore_index, mean);
   }
   if (flip) sample = flipped(sample);
@@ -209,6 +242,7 @@ struct Example {
     sample.image = sample.image.clone();  // somebody else may hold it
     jitter_colours(sample.image, a.colours, random);
   }
+  if (blur) sample.image = blurred(sample.image, a.blur_sigma);
   return {normalized(sample.image, a.normalization), sample.label, sample.instance, sample.name};
 }
 
