@@ -24,6 +24,9 @@ void add_model_options(CLI::App* app, ModelConfig& model) {
   app->add_option("--aux", model.aux, "fcn-resnet, deeplabv3, pspnet: weight of the loss of an auxiliary head on layer3; 0: no such head")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  app->add_flag("--multi-scale,!--one-scale", model.multi_scale,
+                "deeplab-v2: the image at scales 1, 0.75 and 0.5, the largest logit of them; training adds the loss of each (the recipe's "
+                "default)");
   app->add_option("--output-stride", model.output_stride,
                   "deeplabv3, deeplab-v3, deeplab-v3-plus: 8, 16 or 32, with rates of dilation to match; 0: the network's own")
       ->capture_default_str()

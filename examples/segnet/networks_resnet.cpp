@@ -30,21 +30,22 @@ NetworkInfo resnet(int depth, std::int64_t parameters, double giga_multiply_adds
                         .result = result}};
 }
 
-/// A segmentation network M with the options, but for classes, width, auxiliary head and output stride.
+/// The options of a segmentation network, but for classes, width, auxiliary head and output stride.
+template <class Options>
+Options configured(Options o, const ModelConfig& c) {
+  o.classes = c.classes;
+  o.backbone.width = c.width;
+  if constexpr (requires { o.aux; }) o.aux = c.aux > 0;
+  if constexpr (requires { o.rates; }) {
+    if (c.output_stride)  // in pixels of the image, the pyramid stays what it is
+      for (index_t& rate : o.rates) rate = rate * o.backbone.output_stride / c.output_stride;
+    if (c.output_stride) o.backbone.output_stride = c.output_stride;
+  }
+  return o;
+}
 template <template <class, class> class M, class Options>
 Builder on_resnet(const Options& options) {
-  return [=]<class T, class D>(const ModelConfig& c) {
-    Options o = options;
-    o.classes = c.classes;
-    o.backbone.width = c.width;
-    if constexpr (requires { o.aux; }) o.aux = c.aux > 0;
-    if constexpr (requires { o.rates; }) {
-      if (c.output_stride)  // in pixels of the image, the pyramid stays what it is
-        for (index_t& rate : o.rates) rate = rate * o.backbone.output_stride / c.output_stride;
-      if (c.output_stride) o.backbone.output_stride = c.output_stride;
-    }
-    return nn::AnyModule<T, D>(M<T, D>(o));
-  };
+  return [=]<class T, class D>(const ModelConfig& c) { return nn::AnyModule<T, D>(M<T, D>(configured(options, c))); };
 }
 
 /// MobileNetV3's widths are factors, the program's channels of the first convolution.
@@ -89,8 +90,13 @@ std::vector<NetworkInfo> resnet_networks() {
                      .result = "COCO val, VOC's classes: 63.7 mean IoU"}},
       {.name = "deeplab-v2",
        .source = "Chen et al. 2017, arXiv:1606.00915",
-       .description = "ResNet-101 at stride 8, logits of dilations 6 to 24 added up (ASPP); --width",
-       .build = on_resnet<DeepLabV2>(DeepLabV2Options{}),
+       .description = "ResNet-101 at stride 8, logits of dilations 6 to 24 added up (ASPP); --width, --multi-scale",
+       .build =
+           []<class T, class D>(const ModelConfig& c) {
+             MultiScale<DeepLabV2<T, D>> net{DeepLabV2<T, D>(configured(DeepLabV2Options{}, c))};
+             if (!c.multi_scale) net.scales = {1};
+             return nn::AnyModule<T, D>(net);
+           },
        .published = {.input = {1, 321, 321, 3}, .parameters = 44'048'532, .result = "VOC 2012 val 76.4 mean IoU, with a CRF 77.7"}},
       {.name = "deeplab-v3",
        .source = "Chen et al. 2017, arXiv:1706.05587",

@@ -1,4 +1,4 @@
-// How a configuration trains: its optimiser, with groups of parameters, and its learning rate.
+// How a configuration trains: its loss, its optimiser, with groups of parameters, and its learning rate.
 #pragma once
 
 #include <map>
@@ -11,6 +11,15 @@
 #include "segnet/optim/sgd.hpp"
 
 namespace segnet::program {
+
+/// The loss of all that a network gives in training (nn::AnyModule::outputs): its auxiliary head counts `aux`, each of several scales as
+/// much as their maximum.
+template <class Output, class Loss>
+auto loss_of_all(const ModelConfig& c, const std::vector<Output>& outputs, const Loss& loss_of) {
+  auto sum = loss_of(outputs[0]);
+  for (std::size_t i = 1; i < outputs.size(); ++i) sum = sum + loss_of(outputs[i]) * static_cast<float>(c.multi_scale ? 1 : c.aux);
+  return sum;
+}
 
 /// The parameters that are trained, in groups. Weight decay is for weights: biases and the parameters of norms (one-dimensional) go
 /// without. `head`: names of those that learn `lr_head` times as fast.

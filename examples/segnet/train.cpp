@@ -282,9 +282,7 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
                               .label_smoothing = config.label_smoothing,
                               .check_labels = false});  // the loader did
       };
-      const auto outputs = training.network.outputs(cast<T>(batch.images));
-      Tensor<float, D> loss = loss_of(outputs[0]);
-      if (outputs.size() > 1) loss = loss + loss_of(outputs[1]) * static_cast<float>(config.model.aux);
+      const Tensor<float, D> loss = loss_of_all(config.model, training.network.outputs(cast<T>(batch.images)), loss_of);
       unread.push_back({state.step, lr, loss.detach()});
       if ((state.step + 1) % read_every<D> == 0 && !read_losses()) return 1;
       loss.backward();

@@ -243,7 +243,13 @@ TEST_CASE("Multi-scale DeepLab: the largest logit of all scales") {
   REQUIRE(all.size() == 4);
   CHECK(all[0].to_vector() == net.network.coarse(x).to_vector());
   for (index_t i = 0; i < all[3].numel(); ++i) CHECK(all[3].data()[i] == std::max({all[0].data()[i], all[1].data()[i], all[2].data()[i]}));
+  // Training: the maximum and each scale, as large as the image.
+  const auto outputs = nn::AnyModule<>(net).outputs(x);
+  REQUIRE(outputs.size() == 4);
+  CHECK(outputs[0].to_vector() == net(x).to_vector());
+  for (std::size_t i = 1; i < 4; ++i) CHECK(outputs[i].to_vector() == resize(all[i - 1], {41, 33}).to_vector());
   net.scales = {1};
+  CHECK(net.outputs(x).size() == 1);
   CHECK(net(x).to_vector() == net.network(x).to_vector());
   CHECK(names(net) == names(net.network));
 }

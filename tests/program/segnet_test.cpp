@@ -343,8 +343,8 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   const auto has = [](const std::string& text, const std::string& setting) { return text.find(setting) != std::string::npos; };
   const std::string deeplab = config({"--recipe", "deeplab-v2"});
   for (const char* setting :
-       {"\"recipe\": \"deeplab-v2\"", "\"lr\": 0.00025", "\"steps\": 20000", "\"crop_h\": 321", "\"lr_head\": 3.0", "\"lr_bias\": 2.0",
-        "\"schedule\": \"poly\"", "\"power\": 0.9", "\"momentum\": 0.9", "\"batch\": 10", "\"output\": \"runs/mine\""})
+       {"\"recipe\": \"deeplab-v2\"", "\"lr\": 0.00025", "\"steps\": 20000", "\"crop_h\": 321", "\"multi_scale\": true", "\"lr_head\": 3.0",
+        "\"lr_bias\": 2.0", "\"schedule\": \"poly\"", "\"power\": 0.9", "\"momentum\": 0.9", "\"batch\": 10", "\"output\": \"runs/mine\""})
     CHECK(has(deeplab, setting));
   const std::string finetune = config({"--recipe", "deeplab-v3-finetune"});
   for (const char* setting : {"\"output_stride\": 8", "\"freeze_norms\": true", "\"lr\": 0.001", "\"weight_decay\": 0.0001"})

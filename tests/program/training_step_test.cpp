@@ -134,9 +134,7 @@ TEST_CASE("training steps at the recipe's settings lower the loss") {
         const auto loss_of = [&](const Tensor<float>& logits) {
           return cross_entropy(logits, target, {.class_weight = class_weight, .ignore_index = ignored});
         };
-        const auto outputs = network.outputs(x);
-        const Tensor<float> main = loss_of(outputs[0]);
-        return outputs.size() > 1 ? main + loss_of(outputs[1]) * static_cast<float>(config.model.aux) : main;
+        return loss_of_all(config.model, network.outputs(x), loss_of);
       };
       std::vector<float> losses;
       for (const index_t step : {0, 1}) {

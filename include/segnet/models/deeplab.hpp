@@ -6,6 +6,8 @@
 // CRF is not part of the network.
 #pragma once
 
+#include <algorithm>
+
 #include "segnet/models/aspp.hpp"
 #include "segnet/models/caffe_vgg16.hpp"
 #include "segnet/models/resnet.hpp"
@@ -140,6 +142,15 @@ struct MultiScale {
   template <class T, class D>
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     return resize(logits(x).back(), {x.dim(1), x.dim(2)});
+  }
+  /// What training takes losses of, at the size of x: the result, and where there are several scales each of them.
+  template <class T, class D>
+  std::vector<Tensor<T, D>> outputs(const Tensor<T, D>& x) const {
+    std::vector<Tensor<T, D>> all = logits(x);
+    std::rotate(all.begin(), all.end() - 1, all.end());
+    if (scales.size() == 1) all.resize(1);
+    for (auto& y : all) y = resize(y, {x.dim(1), x.dim(2)});
+    return all;
   }
 
   template <class Self, class Visit>

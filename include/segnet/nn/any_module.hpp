@@ -17,7 +17,8 @@ class AnyModule {
 
   explicit operator bool() const { return held_ != nullptr; }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const { return held_->forward(x); }
-  /// What training takes losses of: the result and, of a network that has an auxiliary head (`with_aux`), that head's.
+  /// What training takes losses of: the result and, of a network that has an auxiliary head (`with_aux`), that head's; or what the
+  /// network says (`outputs`), the result first.
   [[nodiscard]] std::vector<Tensor<T, D>> outputs(const Tensor<T, D>& x) const { return held_->outputs(x); }
   [[nodiscard]] std::vector<NamedTensor<Master<T>, D>> state_dict() const { return held_->state_dict(); }
   void train(bool training = true, std::string_view part = {}) { held_->train(training, part); }
@@ -41,6 +42,8 @@ class AnyModule {
       if constexpr (requires { module.with_aux(x); }) {
         const auto [out, aux] = module.with_aux(x);
         return aux ? std::vector{out, aux} : std::vector{out};
+      } else if constexpr (requires { module.outputs(x); }) {
+        return module.outputs(x);
       } else {
         return {module(x)};
       }
