@@ -155,6 +155,96 @@ TEST_CASE("rotated: quarter turns move pixels, others keep labels with them") {
   }
 }
 
+TEST_CASE("deformed: vectors of a grid, bicubically, say where pixels come from") {
+  const Sample s = coded(21, 31);
+  const Rgb grey{9, 8, 6};
+  CHECK(equal(deformed(s, zeros<double>({3, 3, 2}), 255, grey).image, s.image));
+  // The same vector everywhere moves the sample.
+  Tensor<double> vectors({3, 4, 2});
+  for (index_t i = 0; i < 12; ++i) vectors.data()[2 * i] = -2, vectors.data()[2 * i + 1] = 5;
+  const Sample moved = deformed(s, vectors, 255, grey), cut = cropped(s, -2, 5, 21, 31, 255, grey);
+  CHECK(equal(moved.image, cut.image));
+  CHECK(equal(moved.label, cut.label));
+  CHECK(equal(moved.instance, cut.instance));
+  // Vectors that are linear in place turn it.
+  const double angle = 7.3 * std::acos(-1) / 180;
+  vectors = Tensor<double>({3, 3, 2});
+  for (index_t i = 0; i < 3; ++i)
+    for (index_t j = 0; j < 3; ++j) {
+      const double y = 10 * static_cast<double>(i - 1), x = 15 * static_cast<double>(j - 1);
+      vectors.at(i, j, 0) = std::sin(angle) * x + std::cos(angle) * y - y;
+      vectors.at(i, j, 1) = std::cos(angle) * x - std::sin(angle) * y - x;
+    }
+  const Sample bent = deformed(s, vectors, 255, grey), turned = rotated(s, 7.3, 255, grey);
+  CHECK(equal(bent.label, turned.label));
+  CHECK(max_difference(bent.image, turned.image) <= 1);
+  // Weights are 1 in all, and at a node that node's; a quarter of the way from it: Keys' kernel at 5/4, 1/4, 3/4, 7/4.
+  const std::vector<double> w = segnet::data::detail::cubic_weights(5, 17);
+  for (index_t p = 0; p < 17; ++p) {
+    double sum = 0;
+    for (index_t n = 0; n < 5; ++n) sum += w[static_cast<std::size_t>(5 * p + n)];
+    CHECK(sum == doctest::Approx(1));
+    if (p % 4 == 0) CHECK(w[static_cast<std::size_t>(5 * p + p / 4)] == 1);
+  }
+  const double quarter[] = {0, -0.0703125, 0.8671875, 0.2265625, -0.0234375};
+  for (std::size_t n = 0; n < 5; ++n) CHECK(w[5 * 9 + n] == doctest::Approx(quarter[n]));
+  CHECK(contains(error_text<ShapeError>([&] { (void)deformed(s, zeros<double>({1, 3, 2}), 255, grey); }), "[1, 3, 2]"));
+}
+
+TEST_CASE("connected_objects: areas of one class by their sides") {
+  const Labels label({3, 5}, {1, 1, 0, 2, 2,    //
+                              0, 1, 2, 255, 2,  //
+                              1, 0, 2, 2, 0});
+  CHECK(equal(connected_objects(label, 255), Labels({3, 5}, {1, 1, 0, 2, 2,  //
+                                                             0, 1, 3, 0, 2,  //
+                                                             4, 0, 3, 3, 0})));
+}
+
+TEST_CASE("border_weights: the paper's formula by brute force, ignored pixels, and who is left out") {
+  const index_t h = 30, w = 45;
+  Labels objects = zeros<std::int32_t>({h, w}), label = zeros<std::int32_t>({h, w});
+  for (std::int32_t object = 1; object <= 4; ++object) {
+    const index_t y = segnet::testing::random().below(h - 8), x = segnet::testing::random().below(w - 8);
+    for (index_t i = 0; i < 40; ++i) objects.at(y + i / 8, x + i % 8) = object;
+  }
+  for (index_t i = 0; i < h * w; ++i) label.data()[i] = objects.data()[i] > 0 ? objects.data()[i] % 2 + 1 : i % 11 == 0 ? 255 : 0;
+  for (const bool inside : {false, true})
+    for (const double sigma : {0.8, 5.0}) {
+      INFO("sigma ", sigma, " inside ", inside);
+      const BorderWeights options{.w0 = 10, .sigma = sigma, .inside = inside, .class_weight = {0.5f, 2, 3}};
+      const Tensor<float> weights = border_weights(label, objects, 255, options);
+      for (index_t p = 0; p < h * w; ++p) {
+        double least[5] = {1e9, 1e9, 1e9, 1e9, 1e9};
+        for (index_t q = 0; q < h * w; ++q) {
+          const double dy = static_cast<double>(p / w - q / w), dx = static_cast<double>(p % w - q % w);
+          double& d = least[objects.data()[q]];
+          if (objects.data()[q]) d = std::min(d, std::sqrt(dy * dy + dx * dx));
+        }
+        std::sort(least, least + 5);
+        const std::int32_t id = label.data()[p];
+        double expected = id == 255 ? 0 : options.class_weight[static_cast<std::size_t>(id)];
+        if (id != 255 && (inside || objects.data()[p] == 0))
+          expected += 10 * std::exp(-(least[0] + least[1]) * (least[0] + least[1]) / (2 * sigma * sigma));
+        REQUIRE(weights.data()[p] == doctest::Approx(expected).epsilon(1e-6));
+      }
+    }
+  CHECK(equal(border_weights(label, zeros<std::int32_t>({h, w}), 7), ones<float>({h, w})));  // nothing there
+  CHECK_THROWS_AS((void)border_weights(label, zeros<std::int32_t>({h, 1}), 255), ShapeError);
+  CHECK_THROWS_AS((void)border_weights(label, objects, 255, {.sigma = 0}), ValueError);
+  CHECK(contains(error_text<ValueError>([&] { (void)border_weights(label, objects, 255, {.class_weight = {1, 1}}); }), "0 to 1"));
+
+  // Weights follow what is done to the sample; without instances they are of connected areas.
+  Sample s = coded(h, w);
+  s.label = label, s.instance = objects;
+  Generator random{1, 0};
+  Augmentation a{.rotation = 20, .crop_height = 20, .crop_width = 20, .border = BorderWeights{}};
+  const Example e = augmented(s, a, random);
+  CHECK(equal(e.weight, border_weights(e.label, e.instance, 255)));
+  s.instance = {};
+  const Example plain = augmented(s, {.border = BorderWeights{}}, random);
+  CHECK(equal(plain.weight, border_weights(label, connected_objects(label, 255), 255)));
+}
+
 TEST_CASE("blurred: a point becomes the Gaussian, what is even stays") {
   Bytes point = zeros<std::uint8_t>({15, 15, 3});
   for (index_t c = 0; c < 3; ++c) point.at(7, 7, c) = 255;
@@ -172,22 +262,23 @@ TEST_CASE("blurred: a point becomes the Gaussian, what is even stays") {
   CHECK_THROWS_AS((void)blurred(image, -1), ValueError);
 }
 
-TEST_CASE("augmented: rotations within their range, blur as often as asked for; neither draws where it is off") {
+TEST_CASE("augmented: rotations within their range, blur as often as asked for, elastic vectors; none draws where it is off") {
   const Sample s = coded(21, 21);
   Generator random{segnet::testing::run_seed(), 0};
   double most = 0;
   int blurs = 0;
   for (int i = 0; i < 300; ++i) {
     Generator again = random;
-    Augmentation a{.rotation = 10, .blur = 0.25};
+    Augmentation a{.rotation = 10, .elastic = 2, .blur = 0.25};
     a.normalization = RAW;
     const Example e = augmented(s, a, random);
     for (int drawn = 0; drawn < 4; ++drawn) (void)again.uniform();  // scale, crop, flip
     const double degrees = again.uniform(-10, 10);
     most = std::max(most, std::abs(degrees));
-    const Sample turned = rotated(s, degrees, 255, {0, 0, 0});
-    REQUIRE(equal(e.label, turned.label));
     const bool blur = again.uniform() < 0.25;
+    const Tensor<double> vectors = random_normal<double>({3, 3, 2}, again, 0, 2);
+    const Sample turned = deformed(rotated(s, degrees, 255, {0, 0, 0}), vectors, 255, {0, 0, 0});
+    REQUIRE(equal(e.label, turned.label));
     blurs += blur;
     REQUIRE(equal(e.image, normalized(blur ? blurred(turned.image, 1.1) : turned.image, RAW)));
     REQUIRE(again.offset == random.offset);

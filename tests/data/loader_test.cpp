@@ -44,15 +44,23 @@ std::string walk(Loader& loader, index_t first_epoch, index_t epochs, index_t fi
       text += concat("| ", batch->images.shape(), " ");
       for (const std::string& name : batch->names) text += name + " ";
       for (index_t i = 0; i < batch->images.numel(); ++i) text += concat(batch->images.data()[i], ",");
-      for (index_t i = 0; i < batch->labels.numel(); ++i) text += concat(batch->labels.data()[i], ",");
+      for (index_t i = 0; i < batch->labels.numel(); ++i) text += concat(batch->labels.data()[i], ",", batch->weights.data()[i], ",");
     }
     text += "\n";
   }
   return text;
 }
 
-const Augmentation SOME{
-    .min_scale = 0.7, .max_scale = 1.5, .crop_height = 3, .crop_width = 5, .flip = 0.5, .colours = ColourJitter::usual()};
+const Augmentation SOME{.min_scale = 0.7,
+                        .max_scale = 1.5,
+                        .rotation = 20,
+                        .elastic = 0.5,
+                        .crop_height = 3,
+                        .crop_width = 5,
+                        .flip = 0.5,
+                        .colours = ColourJitter::usual(),
+                        .blur = 0.5,
+                        .border = BorderWeights{}};
 
 }  // namespace
 
@@ -97,6 +105,7 @@ TEST_CASE("Loader: an epoch has every sample once, in its own order; without shu
   CHECK(second->images.at(0, 3, 3, 2) == 2);
   CHECK(second->labels.at(0, 0, 0) == 2);
   CHECK_FALSE(second->instances);
+  CHECK_FALSE(second->weights);
   CHECK_FALSE(plain.next());
 }
 

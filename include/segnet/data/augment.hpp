@@ -1,4 +1,5 @@
-// Random changes of a training sample: scale, rotation, crop, flip, colours, blur. Labels and instances always go where their pixels go.
+// Random changes of a training sample: scale, rotation, bending, crop, flip, colours, blur. Labels and instances always go where their
+// pixels go.
 //
 // The steps and their order are those of the field: scale, rotate, crop, flip, photometric, normalise.
 #pragma once
@@ -9,6 +10,8 @@
 #include <optional>
 
 #include "segnet/core/random.hpp"
+#include "segnet/data/border_weights.hpp"
+#include "segnet/data/elastic.hpp"
 #include "segnet/data/sample.hpp"
 #include "segnet/data/warp.hpp"
 
@@ -193,6 +196,7 @@ inline void jitter_colours(const Tensor<std::uint8_t>& image, const ColourJitter
 struct Augmentation {
   double min_scale = 1, max_scale = 1;      ///< factor of height and width, uniform between; the field uses 0.5 to 2
   double rotation = 0;                      ///< degrees, at most, either way, uniform; the size stays, corners are padding
+  double elastic = 0;                       ///< pixels, standard deviation of vectors on a 3 x 3 grid that bend it; U-Net: 10
   index_t crop_height = 0, crop_width = 0;  ///< 0: no crop
   bool pad = true;                          ///< a crop may be larger than the image: mean colour, ignored label, image anywhere within
   double flip = 0;                          ///< probability of left-right
@@ -200,7 +204,8 @@ struct Augmentation {
   double blur = 0;          ///< probability of a Gaussian blur
   double blur_sigma = 1.1;  ///< its standard deviation in pixels
   Normalization normalization = {};
-  std::int32_t ignore_index = 255;  ///< label of padding
+  std::int32_t ignore_index = 255;           ///< label of padding
+  std::optional<BorderWeights> border = {};  ///< weights of pixels wanted; objects are the instances, else `connected_objects`
 };
 
 /// A sample as networks take it.
@@ -208,6 +213,7 @@ struct Example {
   Tensor<float> image;            ///< [H, W, 3], normalised
   Tensor<std::int32_t> label;     ///< [H, W]
   Tensor<std::int32_t> instance;  ///< [H, W] or undefined
+  Tensor<float> weight;           ///< [H, W] of the loss, or undefined
   std::string name;
 };
 
@@ -219,6 +225,7 @@ struct Example {
   const bool flip = random.uniform() < a.flip;
   const double degrees = a.rotation > 0 ? random.uniform(-a.rotation, a.rotation) : 0;
   const bool blur = a.blur > 0 && random.uniform() < a.blur;
+  const Tensor<double> vectors = a.elastic > 0 ? random_normal<double>({3, 3, 2}, random, 0, a.elastic) : Tensor<double>();
   Rgb mean;
   for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<std::uint8_t>(std::clamp(a.normalization.mean[c] + 0.5f, 0.0f, 255.0f));
   if (scale != 1) {
@@ -226,6 +233,7 @@ struct Example {
     sample = resized(sample, times(sample.image.dim(0)), times(sample.image.dim(1)));
   }
   if (degrees != 0) sample = rotated(sample, degrees, a.ignore_index, mean);
+  if (vectors) sample = deformed(sample, vectors, a.ignore_index, mean);
   if (a.crop_height > 0 || a.crop_width > 0) {
     const index_t h = sample.image.dim(0), w = sample.image.dim(1);
     const index_t height = a.crop_height > 0 ? a.crop_height : h, width = a.crop_width > 0 ? a.crop_width : w;
@@ -243,7 +251,12 @@ struct Example {
     jitter_colours(sample.image, a.colours, random);
   }
   if (blur) sample.image = blurred(sample.image, a.blur_sigma);
-  return {normalized(sample.image, a.normalization), sample.label, sample.instance, sample.name};
+  Tensor<float> weight;
+  if (a.border) {
+    const auto objects = sample.instance ? sample.instance : connected_objects(sample.label, a.ignore_index);
+    weight = border_weights(sample.label, objects, a.ignore_index, *a.border);
+  }
+  return {normalized(sample.image, a.normalization), sample.label, sample.instance, weight, sample.name};
 }
 
 }  // namespace segnet::data

@@ -11,6 +11,7 @@ template <class D>
 struct DeviceBatch {
   Tensor<float, D> images;         ///< [N, H, W, 3]
   Tensor<std::int32_t, D> labels;  ///< [N, H, W]
+  Tensor<float, D> weights;        ///< [N, H, W] or undefined
 };
 
 /// Hands out the batches of a loader, in its order. For the GPU a thread copies the next `ahead` of them while the network computes:
@@ -39,7 +40,7 @@ class Feeder {
     if constexpr (std::is_same_v<D, Cpu>) {
       auto batch = loader_.next();
       if (!batch) return {};
-      return DeviceBatch<D>{std::move(batch->images), std::move(batch->labels)};
+      return DeviceBatch<D>{std::move(batch->images), std::move(batch->labels), std::move(batch->weights)};
     } else {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return !ready_.empty(); });
@@ -73,7 +74,8 @@ class Feeder {
       Result result;
       try {
         if (auto batch = loader_.next()) {
-          result.batch = DeviceBatch<D>{batch->images.template to<D>(), batch->labels.template to<D>()};
+          result.batch = DeviceBatch<D>{batch->images.template to<D>(), batch->labels.template to<D>(), {}};
+          if (batch->weights) result.batch->weights = batch->weights.template to<D>();
           cuda::synchronize();  // other threads' streams do not wait for this one's copies
         }
       } catch (...) {

@@ -23,6 +23,7 @@ struct Batch {
   Tensor<float> images;            ///< [N, H, W, 3], normalised
   Tensor<std::int32_t> labels;     ///< [N, H, W]
   Tensor<std::int32_t> instances;  ///< [N, H, W], or undefined where a sample has none
+  Tensor<float> weights;           ///< [N, H, W] of the loss, or undefined: `Augmentation::border`
   std::vector<std::string> names;
 };
 
@@ -157,6 +158,7 @@ class Loader {
       batch.images = Tensor<float>({n, h, w, 3});
       batch.labels = Tensor<std::int32_t>({n, h, w});
       if (example.instance) batch.instances = Tensor<std::int32_t>({n, h, w});
+      if (example.weight) batch.weights = Tensor<float>({n, h, w});
     }
     const Shape size{h, w}, first{batch.labels.dim(1), batch.labels.dim(2)};
     if (size != first)
@@ -170,6 +172,7 @@ class Loader {
     batch.labels.alias({h, w}, i * h * w).copy_from(example.label);
     if (!example.instance) batch.instances = {};
     if (batch.instances) batch.instances.alias({h, w}, i * h * w).copy_from(example.instance);
+    if (batch.weights) batch.weights.alias({h, w}, i * h * w).copy_from(example.weight);
     batch.names.push_back(std::move(example.name));
   }
 
