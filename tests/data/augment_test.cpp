@@ -245,6 +245,40 @@ TEST_CASE("border_weights: the paper's formula by brute force, ignored pixels, a
   CHECK(equal(plain.weight, border_weights(label, connected_objects(label, 255), 255)));
 }
 
+TEST_CASE("object_crop: an object in the middle of a square, other classes are background") {
+  Sample s = coded(12, 16, 1);
+  for (index_t i = 0; i < 12 * 16; ++i) s.label.data()[i] = 4, s.instance.data()[i] = 0;
+  for (index_t y = 3; y < 8; ++y)
+    for (index_t x = 1; x < 5; ++x) s.label.at(y, x) = 2, s.instance.at(y, x) = 7;
+  s.label.at(3, 2) = 255, s.label.at(10, 1) = 2;
+  // The box is 5 x 4: the square 6 x 6 from row 2, column 0, and 10 x 10 from row 0, column -2.
+  const Sample crop = object_crop(s, 7, 6, 255, {9, 8, 6});
+  for (index_t y = 0; y < 6; ++y)
+    for (index_t x = 0; x < 6; ++x) {
+      const std::int32_t was = s.label.at(y + 2, x);
+      CHECK(crop.label.at(y, x) == (was == 4 ? 0 : was));
+      CHECK(crop.instance.at(y, x) == s.instance.at(y + 2, x));
+      CHECK(crop.image.at(y, x, 2) == 7);
+    }
+  const Sample wide = object_crop(s, 7, 20, 255, {9, 8, 6}, 2);
+  CHECK(wide.image.shape() == Shape{20, 20, 3});
+  CHECK(wide.label.at(10, 3) == 255);
+  CHECK(wide.image.at(10, 2, 2) == 6);
+  CHECK(wide.label.at(10, 8) == 2);
+  CHECK(wide.label.at(19, 19) == 0);
+  CHECK(contains(error_text<ValueError>([&] { (void)object_crop(s, 1, 6, 255, {}); }), "one of 1 objects"));
+
+  // Each object as often as the other; the whole sample where there is none.
+  for (index_t y = 3; y < 8; ++y) s.label.at(y, 9) = 3, s.instance.at(y, 9) = 1;
+  Generator random{segnet::testing::run_seed(), 0};
+  int threes = 0;
+  for (int i = 0; i < 200; ++i) threes += augmented(s, {.object = 8}, random).label.at(4, 4) == 3;
+  CHECK(threes > 60);
+  CHECK(threes < 140);
+  s.instance = zeros<std::int32_t>({12, 16});
+  CHECK(equal(augmented(s, {.object = 8}, random).label, resized(s, 8, 8).label));
+}
+
 TEST_CASE("blurred: a point becomes the Gaussian, what is even stays") {
   Bytes point = zeros<std::uint8_t>({15, 15, 3});
   for (index_t c = 0; c < 3; ++c) point.at(7, 7, c) = 255;

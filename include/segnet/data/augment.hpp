@@ -12,8 +12,7 @@
 #include "segnet/core/random.hpp"
 #include "segnet/data/border_weights.hpp"
 #include "segnet/data/elastic.hpp"
-#include "segnet/data/sample.hpp"
-#include "segnet/data/warp.hpp"
+#include "segnet/data/objects.hpp"
 
 namespace segnet::data {
 
@@ -33,90 +32,6 @@ struct Normalization {
     y.data()[i] = (static_cast<float>(image.data()[i]) - normalization.mean[c]) / normalization.std[c];
   }
   return y;
-}
-
-/// Left becomes right.
-[[nodiscard]] inline Sample flipped(const Sample& sample) {
-  const auto flip = [](const auto& map) {
-    auto y = map;
-    if (!map) return y;
-    y = map.clone();
-    const index_t height = map.dim(0), width = map.dim(1), channels = map.numel() / std::max<index_t>(height * width, 1);
-    for (index_t i = 0; i < height * width; ++i)
-      std::copy_n(map.data() + (i / width * width + width - 1 - i % width) * channels, channels, y.data() + i * channels);
-    return y;
-  };
-  return {flip(sample.image), flip(sample.label), flip(sample.instance), sample.name};
-}
-
-/// To height x width: the image bilinearly, labels and instances by the nearest pixel. Pixel centres are at half numbers
-/// (align_corners = false), nothing is smoothed before it is made smaller. @throws ValueError for an empty size
-[[nodiscard]] inline Sample resized(const Sample& sample, index_t height, index_t width) {
-  const index_t h = sample.image.dim(0), w = sample.image.dim(1);
-  if (height < 1 || width < 1 || h < 1 || w < 1)
-    throw ValueError("data::resized", "size", "at least 1 x 1 pixels", concat(h, " x ", w, " to ", height, " x ", width));
-  struct Tap {
-    index_t low, high, nearest;
-    float share;  // of high
-  };
-  const auto taps = [](index_t from, index_t to) {
-    std::vector<Tap> all(static_cast<std::size_t>(to));
-    const double step = static_cast<double>(from) / static_cast<double>(to);
-    for (index_t i = 0; i < to; ++i) {
-      const double centre = (static_cast<double>(i) + 0.5) * step, x = std::clamp(centre - 0.5, 0.0, static_cast<double>(from - 1));
-      const auto low = static_cast<index_t>(x);
-      all[static_cast<std::size_t>(i)] = {low, std::min(low + 1, from - 1), std::min(static_cast<index_t>(centre), from - 1),
-                                          static_cast<float>(x - static_cast<double>(low))};
-    }
-    return all;
-  };
-  const std::vector<Tap> rows = taps(h, height), columns = taps(w, width);
-  Sample result{Tensor<std::uint8_t>({height, width, 3}), {}, {}, sample.name};
-  std::uint8_t* out = result.image.data();
-  for (const Tap& y : rows) {
-    const std::uint8_t *upper = sample.image.data() + y.low * w * 3, *lower = sample.image.data() + y.high * w * 3;
-    for (const Tap& x : columns)
-      for (index_t c = 0; c < 3; ++c) {
-        const float a = upper[x.low * 3 + c], b = upper[x.high * 3 + c], d = lower[x.low * 3 + c], e = lower[x.high * 3 + c];
-        const float top = a + x.share * (b - a), bottom = d + x.share * (e - d);
-        *out++ = static_cast<std::uint8_t>(top + y.share * (bottom - top) + 0.5f);
-      }
-  }
-  const auto nearest = [&](const Tensor<std::int32_t>& map) {
-    if (!map) return Tensor<std::int32_t>();
-    Tensor<std::int32_t> y({height, width});
-    std::int32_t* to = y.data();
-    for (const Tap& row : rows)
-      for (const Tap& column : columns) *to++ = map.data()[row.nearest * w + column.nearest];
-    return y;
-  };
-  result.label = nearest(sample.label);
-  result.instance = nearest(sample.instance);
-  return result;
-}
-
-/// The part of height x width pixels whose upper left corner is pixel (top, left). Outside of the sample it is `colour`, labels are
-/// `ignore_index`, instances 0; top and left may be negative.
-[[nodiscard]] inline Sample cropped(const Sample& sample, index_t top, index_t left, index_t height, index_t width,
-                                    std::int32_t ignore_index, const Rgb& colour) {
-  const index_t h = sample.image.dim(0), w = sample.image.dim(1);
-  const index_t x0 = std::clamp<index_t>(-left, 0, width), x1 = std::clamp<index_t>(w - left, x0, width);  // columns that lie in the sample
-  const auto copy = [&](const auto& map, auto& y, index_t channels) {
-    for (index_t row = std::max<index_t>(0, -top); row < std::min(height, h - top); ++row)
-      std::copy_n(map.data() + ((top + row) * w + left + x0) * channels, (x1 - x0) * channels, y.data() + (row * width + x0) * channels);
-  };
-  Sample result{Tensor<std::uint8_t>({height, width, 3}), {}, {}, sample.name};
-  for (index_t i = 0; i < height * width; ++i) std::copy_n(colour.data(), 3, result.image.data() + 3 * i);
-  copy(sample.image, result.image, 3);
-  if (sample.label) {
-    result.label = full<std::int32_t>({height, width}, ignore_index);
-    copy(sample.label, result.label, 1);
-  }
-  if (sample.instance) {
-    result.instance = zeros<std::int32_t>({height, width});
-    copy(sample.instance, result.instance, 1);
-  }
-  return result;
 }
 
 /// How far colours may change; 0 leaves them alone.
@@ -194,6 +109,7 @@ inline void jitter_colours(const Tensor<std::uint8_t>& image, const ColourJitter
 
 /// What happens to a training sample, in this order. The default only normalises.
 struct Augmentation {
+  index_t object = 0;                       ///< pixels, side of the square around one of its objects (`object_crop`); 0: all of it
   double min_scale = 1, max_scale = 1;      ///< factor of height and width, uniform between; the field uses 0.5 to 2
   double rotation = 0;                      ///< degrees, at most, either way, uniform; the size stays, corners are padding
   double elastic = 0;                       ///< pixels, standard deviation of vectors on a 3 x 3 grid that bend it; U-Net: 10
@@ -226,8 +142,14 @@ struct Example {
   const double degrees = a.rotation > 0 ? random.uniform(-a.rotation, a.rotation) : 0;
   const bool blur = a.blur > 0 && random.uniform() < a.blur;
   const Tensor<double> vectors = a.elastic > 0 ? random_normal<double>({3, 3, 2}, random, 0, a.elastic) : Tensor<double>();
+  const double which = a.object > 0 ? random.uniform() : 0;
   Rgb mean;
   for (std::size_t c = 0; c < 3; ++c) mean[c] = static_cast<std::uint8_t>(std::clamp(a.normalization.mean[c] + 0.5f, 0.0f, 255.0f));
+  if (a.object > 0) {
+    const auto boxes = sample.instance ? object_boxes(sample.instance) : std::map<std::int32_t, Box>();
+    const auto chosen = std::next(boxes.begin(), static_cast<std::ptrdiff_t>(which * static_cast<double>(boxes.size())));
+    sample = boxes.empty() ? resized(sample, a.object, a.object) : object_crop(sample, chosen->first, a.object, a.ignore_index, mean);
+  }
   if (scale != 1) {
     const auto times = [&](index_t n) { return std::max<index_t>(1, static_cast<index_t>(std::lround(scale * static_cast<double>(n)))); };
     sample = resized(sample, times(sample.image.dim(0)), times(sample.image.dim(1)));

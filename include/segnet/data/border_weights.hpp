@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <vector>
 
-#include "segnet/data/sample.hpp"
+#include "segnet/data/objects.hpp"
 
 namespace segnet::data {
 
@@ -18,35 +17,6 @@ struct BorderWeights {
   bool inside = false;                   ///< add it to pixels of objects, too, their own distance being 0: for objects that touch
   std::vector<float> class_weight = {};  ///< w_c [classes]; empty: all 1
 };
-
-/// Objects where a data set has none of its own: 1, 2, ... for the connected areas (by sides) of one class, 0 for the classes 0 and
-/// `ignore_index`. @param label [H, W]   @return [H, W]
-[[nodiscard]] inline Tensor<std::int32_t> connected_objects(const Tensor<std::int32_t>& label, std::int32_t ignore_index) {
-  const index_t h = label.dim(0), w = label.dim(1);
-  Tensor<std::int32_t> objects = zeros<std::int32_t>({h, w});
-  std::vector<index_t> waiting;
-  std::int32_t count = 0;
-  for (index_t first = 0; first < h * w; ++first) {
-    const std::int32_t id = label.data()[first];
-    if (id == 0 || id == ignore_index || objects.data()[first] != 0) continue;
-    ++count;
-    const auto take = [&](index_t p) {
-      if (label.data()[p] != id || objects.data()[p] != 0) return;
-      objects.data()[p] = count;
-      waiting.push_back(p);
-    };
-    take(first);
-    while (!waiting.empty()) {
-      const index_t p = waiting.back(), x = p % w;
-      waiting.pop_back();
-      if (x > 0) take(p - 1);
-      if (x + 1 < w) take(p + 1);
-      if (p >= w) take(p - w);
-      if (p + w < h * w) take(p + w);
-    }
-  }
-  return objects;
-}
 
 /// w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)), d1 and d2 the distances of pixel x to the nearest and the second nearest
 /// object, from centre to centre, exact. The loss is
@@ -62,23 +32,11 @@ struct BorderWeights {
     throw ShapeError("data::border_weights", "objects", concat(label.shape(), " as the labels"), objects.shape());
   if (!(options.sigma > 0)) throw ValueError("data::border_weights", "sigma", "more than 0 pixels", concat(options.sigma));
   const index_t h = label.dim(0), w = label.dim(1);
-  struct Box {
-    index_t top, bottom, left, right;  // inclusive
-  };
-  std::map<std::int32_t, Box> boxes;
-  for (index_t p = 0; p < h * w; ++p) {
-    const std::int32_t object = objects.data()[p];
-    if (object == 0) continue;
-    const index_t y = p / w, x = p % w;
-    Box& box = boxes.try_emplace(object, Box{y, y, x, x}).first->second;
-    box = {box.top, y, std::min(box.left, x), std::max(box.right, x)};
-  }
-
   const auto reach = static_cast<index_t>(std::ceil(7 * options.sigma));
   constexpr float none = std::numeric_limits<float>::infinity();
   std::vector<float> nearest(static_cast<std::size_t>(h * w), none), second = nearest;  // squared distances
   std::vector<float> above;                                                             // within the column, squared
-  for (const auto& [object, box] : boxes) {
+  for (const auto& [object, box] : object_boxes(objects)) {
     const index_t top = std::max<index_t>(0, box.top - reach), bottom = std::min(h - 1, box.bottom + reach);
     const index_t left = std::max<index_t>(0, box.left - reach), right = std::min(w - 1, box.right + reach);
     const index_t height = bottom - top + 1;

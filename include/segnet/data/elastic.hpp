@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "segnet/data/warp.hpp"
+#include "segnet/data/geometry.hpp"
 
 namespace segnet::data {
 
