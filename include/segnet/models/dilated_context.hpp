@@ -41,7 +41,9 @@ struct DilatedFrontEnd {
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     const auto pool = [](const Tensor<T, D>& y) { return max_pool2d(y, {.kernel = 2}).output; };
-    Tensor<T, D> y = vgg(4, vgg(3, pool(vgg(2, pool(vgg(1, pool(vgg(0, x))))))));
+    Tensor<T, D> y = x;
+    for (std::size_t b = 0; b < 3; ++b) y = pool(vgg(b, y));
+    y = vgg(4, vgg(3, y));
     y = drop(nn::conv_norm_act(fc6, Activation::relu, y));
     y = drop(nn::conv_norm_act(fc7, Activation::relu, y));
     return final(y);

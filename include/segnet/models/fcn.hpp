@@ -64,9 +64,10 @@ struct Fcn {
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     const auto pool = [](const Tensor<T, D>& y) { return max_pool2d(y, {.kernel = 2, .ceil_mode = true}).output; };
-    const Tensor<T, D> pool3 = pool(vgg(2, pool(vgg(1, pool(vgg(0, x))))));
-    const Tensor<T, D> pool4 = pool(vgg(3, pool3));
-    Tensor<T, D> y = pool(vgg(4, pool4));
+    Tensor<T, D> y = pool(vgg(0, x));  // a statement each: what is between them is freed
+    y = pool(vgg(1, y));
+    const Tensor<T, D> pool3 = pool(vgg(2, y)), pool4 = pool(vgg(3, pool3));
+    y = pool(vgg(4, pool4));
     y = drop(nn::conv_norm_act(fc6, Activation::relu, y));
     y = drop(nn::conv_norm_act(fc7, Activation::relu, y));
     y = score_fr(y);
