@@ -106,10 +106,10 @@ inline void measure_memory(const Participant& participant, Measured& measured) {
   if (child == 0) {
     const auto runner = participant.make();
     if (!runner) _exit(0);
+    runner->watch_memory();
     malloc_trim(0);                               // what loading took
     std::ofstream("/proc/self/clear_refs") << 5;  // VmHWM starts again
     const double before = status_mib("VmRSS:");
-    runner->watch_memory();
     for (int i = 0; i < 2; ++i) runner->run();
     const double mib[2] = {status_mib("VmHWM:") - before, runner->watched_mib()};
     _exit(write(channel[1], mib, sizeof mib) == sizeof mib ? 0 : 1);
