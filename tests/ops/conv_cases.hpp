@@ -52,6 +52,8 @@ inline std::vector<ConvCase> large_conv_cases() {
           conv_case({3, 33, 35, 64}, {11, 1, 1, 64}, {}),
           conv_case({1, 12, 13, 130}, {150, 1, 1, 130}, {.stride = 2}),
           conv_case({1, 40, 29, 24}, {36, 3, 3, 12}, {.stride = {2, 1}, .padding = 6, .dilation = 6, .groups = 2}),
+          conv_case({1, 4, 9, 1100}, {35, 3, 3, 1100}, {.padding = 1}),
+          conv_case({1, 5, 6, 1100}, {20, 3, 3, 1100}, {.padding = 2, .dilation = 2}),
           conv_case({2, 65, 66, 24}, {24, 5, 3, 1}, {.stride = {1, 2}, .padding = 2, .groups = 24})};
 }
 

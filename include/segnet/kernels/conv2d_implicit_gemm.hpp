@@ -130,8 +130,10 @@ void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogu
   if (const Extent2 block = block_of(g, false, e); block != Extent2(1)) return conv2d_in_blocks(g, false, block, x.data, w.data, e, y.data);
   const index_t Cg = g.group_inputs(), Og = g.group_outputs(), depth = g.taps() * Cg;
   const index_t rounded = PackedPanels<T>::rounded(Og), width = PackedPanels<T>::width(), panels = (Og + width - 1) / width;
-  // No more than 2^24 weights at once: VGG's fc6, a 7x7 convolution, has 10^8.
-  const index_t each = g.groups > 1 ? panels : std::clamp<index_t>((index_t{1} << 24) / (width * std::max<index_t>(depth, 1)), 1, panels);
+  // Packed are no more weights at once than stay in the cache until they are multiplied, or a panel a thread: VGG's fc6, a 7x7 convolution,
+  // has 10^8.
+  const index_t least = std::min<index_t>(num_threads(), panels);
+  const index_t each = g.groups > 1 ? panels : std::clamp<index_t>((1 << 21) / (width * std::max<index_t>(depth, 1)), least, panels);
   const Scratch<T> packed(g.groups * depth * std::min(rounded, each * width)), bias(e.shift ? g.groups * rounded : 1), zeros(Cg);
   if (e.shift) pack_bias(e.shift, g.groups, Og, bias.data());
   std::fill_n(zeros.data(), Cg, T(0));

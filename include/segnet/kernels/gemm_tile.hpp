@@ -137,23 +137,18 @@ SEGNET_INLINE void accumulate_tile(typename Simd<T, isa>::Vector (&acc)[MR][NV],
   }
 }
 
-/// Writes rows of a finished tile that need care: fewer than all of them, fewer columns than vectors hold, or a sum to be added to.
+/// Writes rows of a finished tile that need care: fewer than all of them, or fewer columns than vectors hold.
 template <Isa isa, int NV, class T>
-SEGNET_INLINE void store_rows(const Tile<T>& tile, const T* result, index_t column, index_t columns, bool add) {
+SEGNET_INLINE void store_rows(const Tile<T>& tile, const T* result, index_t column, index_t columns) {
   using S = Simd<T, isa>;
   // Where rows lie one behind the other, a whole vector may run over into the next ones, which are written after it.
-  const bool dense = !add && tile.out[tile.valid - 1] - tile.out[0] == (tile.valid - 1) * columns;
+  const bool dense = tile.out[tile.valid - 1] - tile.out[0] == (tile.valid - 1) * columns;
   for (index_t m = 0; m < tile.valid; ++m)
     for (index_t n = 0; n < NV; ++n, result += S::lanes) {
       T* to = tile.out[m] + column + n * S::lanes;
       const index_t left = columns - n * S::lanes;
-      if (left >= S::lanes || (dense && left > 0 && (tile.valid - 1 - m) * columns >= S::lanes - left)) {
-        S::at(to) = add ? S::load(to) + S::load(result) : S::load(result);
-      } else if (add) {
-        for (index_t j = 0; j < left; ++j) to[j] += result[j];
-      } else if (left > 0) {
-        S::store_partial(to, result, left);
-      }
+      if (left >= S::lanes || (dense && left > 0 && (tile.valid - 1 - m) * columns >= S::lanes - left)) S::at(to) = S::load(result);
+      else if (left > 0) S::store_partial(to, result, left);
     }
 }
 
@@ -173,49 +168,64 @@ SEGNET_INLINE void activate_rows(const Tile<T>& tile, const PackedPanels<T>& b, 
 }
 
 /// One tile: out[m][j] = activation(bias[j] + sum_k rows[m][k] * b[k][j] + residual[m][j]) for one or two vectors of columns j from
-/// `column` on, or the sum added to what is there.
+/// `column` on; or a part of the sum, over taps [from, to), the first of which begins with the bias, and each other, or each if `add`, with
+/// what is there.
 template <Isa isa, int MR, int NV, int step, class T>
-SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, index_t column, index_t columns, bool add) {
+SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, index_t column, index_t columns, index_t from, index_t to,
+                                 bool add) {
   using S = Simd<T, isa>;
-  const T* bias = b.bias ? b.bias + column : nullptr;
+  constexpr index_t width = NV * S::lanes;
+  const T* bias = b.bias && from == 0 ? b.bias + column : nullptr;
+  const bool last = to == tile.taps, residual = b.residual && last, activates = b.activation != Activation::none && last;
   typename S::Vector acc[MR][NV];
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) {
     const typename S::Vector first = bias ? S::load(bias + n * S::lanes) : typename S::Vector{};
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[m][n] = first;
   }
+  if (add || from > 0) {
+    T there[MR * width] = {};
+    for (index_t m = 0; m < tile.valid; ++m) std::copy_n(tile.out[m] + column, std::min(columns, width), there + m * width);
+    SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV] += S::load(there + i * S::lanes);
+  }
   for (index_t m = 0; m < tile.valid; ++m)  // on its way while the sums are computed
     for (index_t n = 0; n < NV; ++n) {
-      const T* to = tile.out[m] + column + n * S::lanes;
-      __builtin_prefetch(to, 1);
-      if (b.residual) __builtin_prefetch(b.residual_of(to));
+      const T* out = tile.out[m] + column + n * S::lanes;
+      __builtin_prefetch(out, 1);
+      if (residual) __builtin_prefetch(b.residual_of(out));
     }
-  accumulate_tile<isa, MR, NV, step>(acc, tile.rows, tile.taps, tile.run, b.data + column * b.depth);
-  if (tile.valid == MR && columns >= NV * S::lanes && !add && !b.residual) {
-    if (b.activation != Activation::none) {
+  accumulate_tile<isa, MR, NV, step>(acc, tile.rows + from * MR, to - from, tile.run, b.data + column * b.depth + from * tile.run * width);
+  if (tile.valid == MR && columns >= width && !residual) {
+    if (activates) {
       SEGNET_UNROLL for (int m = 0; m < MR; ++m) activate<S>(b.activation, static_cast<const T*>(nullptr), acc[m]);
     }
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) SEGNET_UNROLL for (int n = 0; n < NV; ++n) S::at(tile.out[m] + column + n * S::lanes) =
         acc[m][n];
   } else {
-    T result[MR * NV * S::lanes];
+    T result[MR * width];
     SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) S::at(result + i * S::lanes) = acc[i / NV][i % NV];
-    if (b.residual || b.activation != Activation::none) activate_rows<isa, NV>(tile, b, column, columns, result);
-    store_rows<isa, NV>(tile, result, column, columns, add);
+    if (residual || activates) activate_rows<isa, NV>(tile, b, column, columns, result);
+    store_rows<isa, NV>(tile, result, column, columns);
   }
 }
 
-/// Tiles of MR rows times panels [first, last). Tiles run inside, so that a panel stays in the cache.
+/// Tiles of MR rows times panels [first, last). Tiles run inside, so that a panel stays in the cache; of a deep one, so many taps at a time
+/// as stay in the second-level cache.
 template <Isa isa, int MR, int step, class T>
 SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
-  constexpr index_t lanes = Simd<T, isa>::lanes, width = 2 * lanes;
-  for (index_t p = first; p < last; ++p) {
-    const index_t column = p * width, columns = std::min(width, b.columns - column);
-    if constexpr (MR == tile_rows(isa))
-      if (columns > lanes) {
-        for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, add);
-        continue;
-      }
-    for (index_t t = 0; t < count; ++t) multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, add);
+  constexpr index_t lanes = Simd<T, isa>::lanes, width = 2 * lanes, deepest = (1 << 19) / (width * static_cast<index_t>(sizeof(T)));
+  const index_t parts = std::max<index_t>((b.depth + deepest - 1) / deepest, 1);
+  for (index_t i = first * parts; i < last * parts; ++i) {
+    const index_t part = i % parts, column = i / parts * width, columns = std::min(width, b.columns - column);
+    for (index_t t = 0; t < count; ++t) {
+      const index_t from = tiles[t].taps * part / parts, to = tiles[t].taps * (part + 1) / parts;
+      if (from == to && parts > 1) continue;
+      if constexpr (MR == tile_rows(isa))
+        if (columns > lanes) {
+          multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, from, to, add);
+          continue;
+        }
+      multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, from, to, add);
+    }
   }
 }
 
