@@ -52,8 +52,10 @@ struct TrainConfig {
   std::int64_t steps = 0;  ///< of the whole training, instead of epochs; 0: epochs count
   std::int64_t batch = 8;
   std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
+  std::int64_t object_crop = 0;         ///< side of a square around one object, before everything else; 0: the whole image
   double scale_min = 1, scale_max = 1;  ///< random scale before the crop
   double rotate = 0;                    ///< degrees at most, either way
+  double elastic = 0;                   ///< pixels: standard deviation of the vectors of an elastic deformation
   bool flip = true;
   double jitter = 0;  ///< strength of the colour jitter, 0 to 1
   double blur = 0;    ///< probability of a Gaussian blur
@@ -69,6 +71,9 @@ struct TrainConfig {
   double clip = 0;             ///< global 2-norm of the gradients; 0: no clipping
   double label_smoothing = 0;
   std::string class_weights = "none";  ///< none, median-frequency
+  double border_weight = 0;            ///< w0 of U-Net's weights of pixels between objects; 0: none
+  double border_sigma = 5;             ///< pixels
+  bool border_inside = false;          ///< within objects, too
   double ema = 0;                      ///< decay of the moving average of the weights; 0: none
   std::uint64_t seed = 0;
   int workers = -1;          ///< -1: one for the CPU, which computes itself; one a core, at most 16, for the GPU
@@ -85,9 +90,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, 
                                                 scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, freeze_norms, epochs,
-                                                patience, steps, batch, crop_h, crop_w, scale_min, scale_max, rotate, flip, jitter, blur,
-                                                optimizer, lr, weight_decay, momentum, lr_head, lr_bias, alpha, eps, schedule, power, gamma,
-                                                step_size, warmup, clip, label_smoothing, class_weights, ema, seed, workers, cache,
-                                                eval_every, checkpoint_every, max_minutes)
+                                                patience, steps, batch, crop_h, crop_w, object_crop, scale_min, scale_max, rotate, elastic,
+                                                flip, jitter, blur, optimizer, lr, weight_decay, momentum, lr_head, lr_bias, alpha, eps,
+                                                schedule, power, gamma, step_size, warmup, clip, label_smoothing, class_weights,
+                                                border_weight, border_sigma, border_inside, ema, seed, workers, cache, eval_every,
+                                                checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

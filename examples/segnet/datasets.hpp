@@ -48,8 +48,9 @@ inline data::Dataset open_folder(const DataConfig& c, const std::string& split) 
   return data::Subset(all, part);
 }
 
+/// `instances`: of voc too, where they are files of their own.
 /// @throws IoError, ValueError: what is missing, by the name of its file or option
-inline data::Dataset open_dataset(const DataConfig& c, const std::string& split) {
+inline data::Dataset open_dataset(const DataConfig& c, const std::string& split, bool instances = false) {
   if (c.kind == "scenes") {
     data::ScenesOptions options;
     options.size = c.scene_size;
@@ -63,7 +64,7 @@ inline data::Dataset open_dataset(const DataConfig& c, const std::string& split)
   if (c.kind == "folder") return open_folder(c, split);
   if (c.root.empty()) throw ValueError("program", "--root", concat("the folder of ", c.kind), "none");
   if (c.kind == "camvid") return data::camvid(c.root, split_of(split));
-  if (c.kind == "voc") return data::voc(c.root, split);
+  if (c.kind == "voc") return data::voc(c.root, split, {.instances = instances});
   throw ValueError("program", "--data", "scenes, camvid, voc or folder", c.kind);
 }
 

@@ -113,11 +113,17 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
          "random crop: HEIGHT [WIDTH]")
       ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
       ->expected(1, 2);
+  app->add_option("--object-crop", c.object_crop,
+                  "voc: instead of the image a square around one of its objects, resized to this side, other classes as background; 0: no")
+      ->check(CLI::NonNegativeNumber);
   app->add_option("--scale-min", c.scale_min, "random scale before the crop")->capture_default_str();
   app->add_option("--scale-max", c.scale_max, "")->capture_default_str();
   app->add_option("--rotate", c.rotate, "random rotation: degrees, at most, either way")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 180.0));
+  app->add_option("--elastic", c.elastic, "random elastic deformation: standard deviation in pixels of vectors on a 3 x 3 grid; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app->add_flag("--flip,!--no-flip", c.flip, "random horizontal flips (default on)");
   app->add_option("--jitter", c.jitter, "strength of the colour jitter, 0 to 1")->capture_default_str()->check(CLI::Range(0.0, 1.0));
   app->add_option("--blur", c.blur, "probability of a Gaussian blur")->capture_default_str()->check(CLI::Range(0.0, 1.0));
@@ -142,6 +148,13 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   app->add_option("--class-weights", c.class_weights, "of the loss")
       ->check(CLI::IsMember({"none", "median-frequency"}))
       ->capture_default_str();
+  app->add_option("--border-weight", c.border_weight, "of the loss, U-Net's w0: added to pixels between objects that nearly touch; 0: none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--border-sigma", c.border_sigma, "how wide such a gap may be, in pixels")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app->add_flag("--border-inside", c.border_inside, "within objects too: for those that touch");
   app->add_option("--ema", c.ema, "decay of the moving average of the weights, which is then what is evaluated; 0: none")
       ->capture_default_str();
   app->add_option("--init", c.init, "start from the weights of this checkpoint, .safetensors or .pth file, as far as they fit");

@@ -59,6 +59,31 @@ void add_fc_densenet(std::vector<Recipe>& list, const char* model) {
                   "batch 3 and the decay of the rate, as before"});
 }
 
+/// The second stage, on crops of any kind.
+TrainConfig deconvnet() {
+  return {.model = {.name = "deconvnet"},
+          .data = voc,
+          .steps = 40000,
+          .batch = 64,
+          .crop_h = 224,
+          .crop_w = 224,
+          .optimizer = "sgd",
+          .lr = 0.01,
+          .weight_decay = 5e-4,
+          .momentum = 0.9,
+          .lr_bias = 2,
+          .schedule = "step",
+          .step_size = 10000};
+}
+/// The first: on single objects.
+TrainConfig deconvnet_objects() {
+  TrainConfig c = deconvnet();
+  c.object_crop = 250;
+  c.steps = 20000;
+  c.step_size = 9000;
+  return c;
+}
+
 TrainConfig dilated(const char* model, double lr) {
   return {.model = {.name = model},
           .data = voc,
@@ -151,22 +176,11 @@ std::vector<Recipe> all() {
       {"fcn16s", fcn_source, "from a trained fcn32s: --init", fcn("fcn16s", 1e-12, 100000)},
       {"fcn8s", fcn_source, "from a trained fcn16s: --init", fcn("fcn8s", 1e-14, 100000)},
       {"fcn8s-at-once", fcn_source, "from VGG-16: --init", fcn("fcn8s-at-once", 1e-10, 300000)},
-      {"deconvnet",
-       "Noh et al. 2015, arXiv:1505.04366, second stage, and the authors' solver",
-       "from VGG-16: --init; the authors crop windows of proposals, resized to 250 x 250",
-       {.model = {.name = "deconvnet"},
-        .data = voc,
-        .steps = 40000,
-        .batch = 64,
-        .crop_h = 224,
-        .crop_w = 224,
-        .optimizer = "sgd",
-        .lr = 0.01,
-        .weight_decay = 5e-4,
-        .momentum = 0.9,
-        .lr_bias = 2,
-        .schedule = "step",
-        .step_size = 10000}},
+      {"deconvnet", "Noh et al. 2015, arXiv:1505.04366, second stage, and the authors' solver",
+       "from deconvnet-stage1: --init; the authors crop windows of proposals, resized to 250 x 250", deconvnet()},
+      {"deconvnet-stage1", "Noh et al. 2015, arXiv:1505.04366, first stage, and the authors' solver",
+       "from VGG-16: --init; one object of each image an epoch, in a square around it; then deconvnet", deconvnet_objects(),
+       "the square is 1.2 times as large as the object"},
       {"segnet",
        "Badrinarayanan et al. 2015, arXiv:1511.00561, the authors' solver",
        "from VGG-16: --init; the paper: --lr 0.1 --batch 12",
@@ -198,7 +212,7 @@ std::vector<Recipe> all() {
         .class_weights = "median-frequency"}},
       {"unet",
        "zhixuhao/unet, after Ronneberger et al. 2015, arXiv:1505.04597",
-       "the paper: --valid --optimizer sgd --momentum 0.99 --batch 1, elastic deformations, weights at the borders of cells",
+       "",
        {.model = {.name = "unet", .width = 64, .batch_norm = false},
         .batch = 2,
         .optimizer = "adam",
@@ -206,6 +220,24 @@ std::vector<Recipe> all() {
         .weight_decay = 0,
         .schedule = "constant"},
        "10 epochs"},
+      {"unet-paper",
+       "Ronneberger et al. 2015, arXiv:1505.04597, section 3",
+       "tiles as large as memory holds: --crop; the paper also drops out at the end of the contracting path; where objects touch: "
+       "--border-inside",
+       {.model = {.name = "unet", .width = 64, .batch_norm = false, .valid = true},
+        .batch = 1,
+        .rotate = 10,
+        .elastic = 10,
+        .flip = false,
+        .jitter = 0.5,
+        .optimizer = "sgd",
+        .lr = 1e-3,
+        .weight_decay = 0,
+        .momentum = 0.99,
+        .schedule = "constant",
+        .class_weights = "median-frequency",
+        .border_weight = 10},
+       "the rate, 10 epochs, how far to rotate and to change colours, median frequency as the balance of classes"},
       {"dilated-front-end", dilated_source, "from VGG-16: --init", dilated("dilated-front-end", 1e-4)},
       {"dilated8-context", dilated_source + ", the context module alone",
        "from a trained front end: --init; the authors keep its scores on disk and take 60 at a time", dilated_context(), "60000 steps"},

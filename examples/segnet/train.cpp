@@ -13,7 +13,9 @@
 #include "report.hpp"
 #include "segnet/data/cached.hpp"
 #include "segnet/data/feeder.hpp"
+#include "segnet/ops/arithmetic.hpp"
 #include "segnet/ops/cross_entropy.hpp"
+#include "segnet/ops/reduction.hpp"
 #include "segnet/optim/clip.hpp"
 #include "segnet/optim/ema.hpp"
 
@@ -46,7 +48,7 @@ optim::OptimizerState<float, D> get_state(const SafetensorsFile& file, const std
 data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& network, const data::Dataset& train) {
   if (c.scale_min <= 0 || c.scale_max < c.scale_min)
     throw ValueError("train", "--scale-min, --scale-max", "0 < min <= max", concat(c.scale_min, " and ", c.scale_max));
-  const Shape image = train.get(0).image.shape();
+  const Shape image = c.object_crop > 0 ? Shape{c.object_crop, c.object_crop} : train.get(0).image.shape();
   if (c.crop_h < 0 || c.crop_w < 0 || static_cast<double>(c.crop_h) > c.scale_max * static_cast<double>(image[0]) ||
       static_cast<double>(c.crop_w) > c.scale_max * static_cast<double>(image[1]))
     throw ValueError("train", "--crop",
@@ -54,16 +56,23 @@ data::Augmentation augmentation_of(const TrainConfig& c, const NetworkInfo& netw
                      concat(c.crop_h, " x ", c.crop_w));
   if (c.scale_max != c.scale_min && c.crop_h == 0)
     throw ValueError("train", "--crop", "a size, since --scale-min and --scale-max change that of the images", "none");
-  return {.min_scale = c.scale_min,
+  if (const auto& things = train.info().is_thing; c.object_crop > 0 && (things.empty() || things[0]))
+    throw ValueError("train", "--object-crop", "--data voc, which has objects and a background", c.data.kind);
+  std::optional<data::BorderWeights> border;
+  if (c.border_weight > 0) border = {.w0 = c.border_weight, .sigma = c.border_sigma, .inside = c.border_inside};
+  return {.object = c.object_crop,
+          .min_scale = c.scale_min,
           .max_scale = c.scale_max,
           .rotation = c.rotate,
+          .elastic = c.elastic,
           .crop_height = c.crop_h,
           .crop_width = c.crop_w,
           .flip = c.flip ? 0.5 : 0.0,
           .colours = data::ColourJitter::usual(static_cast<float>(c.jitter)),
           .blur = c.blur,
           .normalization = normalization(network),
-          .ignore_index = train.info().ignore_index};
+          .ignore_index = train.info().ignore_index,
+          .border = border};
 }
 
 /// A run in progress: everything that a checkpoint holds. Whatever the network computes in, weights and optimiser are float.
@@ -196,13 +205,18 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   const NetworkInfo& info = network_info(config.model.name);
   if (info.classifier) throw ValueError("train", "--model", "a segmentation network", info.name + ", a classifier of whole images");
   const auto open = [&](const char* split) {
-    return data::Dataset(data::Cached(open_dataset(config.data, split), static_cast<std::size_t>(config.cache * 0x1p30)));
+    const bool instances = config.object_crop > 0 || config.border_weight > 0;
+    return data::Dataset(data::Cached(open_dataset(config.data, split, instances), static_cast<std::size_t>(config.cache * 0x1p30)));
   };
   const data::Dataset train_data = open("train"), val_data = open("val");
   config.model.classes = static_cast<std::int64_t>(train_data.info().classes.size());
-  const data::Augmentation augmentation = augmentation_of(config, info, train_data);
+  data::Augmentation augmentation = augmentation_of(config, info, train_data);
   Tensor<float, D> class_weight;
-  if (config.class_weights == "median-frequency") class_weight = class_weights(config.data, train_data).to<D>();
+  if (config.class_weights == "median-frequency") {
+    const Tensor<float> weights = class_weights(config.data, train_data);
+    if (augmentation.border) augmentation.border->class_weight = weights.to_vector();
+    else class_weight = weights.to<D>();
+  }
 
   Training<T, D> training(config, train_data.info(), checkpoint ? &resumed : nullptr);
   if (checkpoint) training.restore(*checkpoint);
@@ -276,11 +290,13 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
       training.optimizer->set_lr(lr);
       training.optimizer->zero_grad();
       const auto loss_of = [&](const Tensor<T, D>& logits) {
-        return cross_entropy(logits, batch.labels,
-                             {.class_weight = class_weight,
-                              .ignore_index = train_data.info().ignore_index,
-                              .label_smoothing = config.label_smoothing,
-                              .check_labels = false});  // the loader did
+        const Tensor<float, D> loss = cross_entropy(logits, batch.labels,
+                                                    {.class_weight = class_weight,
+                                                     .ignore_index = train_data.info().ignore_index,
+                                                     .label_smoothing = config.label_smoothing,
+                                                     .reduction = batch.weights ? Reduction::none : Reduction::mean,
+                                                     .check_labels = false});  // the loader did
+        return batch.weights ? sum(loss * batch.weights) / sum(batch.weights) : loss;
       };
       const Tensor<float, D> loss = loss_of_all(config.model, training.network.outputs(cast<T>(batch.images)), loss_of);
       unread.push_back({state.step, lr, loss.detach()});

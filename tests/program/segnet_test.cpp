@@ -100,6 +100,14 @@ std::vector<std::string> train_arguments(const Folder& folder, const std::string
                                "0.9",
                                "--jitter",
                                "0.5",
+                               "--rotate",
+                               "10",
+                               "--elastic",
+                               "2",
+                               "--blur",
+                               "0.5",
+                               "--border-weight",
+                               "5",
                                "--checkpoint-every",
                                "1"};
   all.insert(all.end(), more.begin(), more.end());
@@ -351,6 +359,11 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
     CHECK(has(finetune, setting));
   CHECK(has(config({"--recipe", "pspnet"}), "\"rotate\": 10.0"));
   CHECK(has(config({"--recipe", "pspnet", "--rotate", "0"}), "\"rotate\": 0.0"));
+  const std::string unet = config({"--recipe", "unet-paper", "--border-inside"});
+  for (const char* setting :
+       {"\"elastic\": 10.0", "\"border_weight\": 10.0", "\"border_sigma\": 5.0", "\"border_inside\": true", "\"valid\": true"})
+    CHECK(has(unet, setting));
+  CHECK(has(config({"--recipe", "deconvnet-stage1"}), "\"object_crop\": 250"));
   CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
   CHECK(has(config({"--recipe", "fc-densenet56"}), "\"batch_statistics\": true"));
   CHECK(has(config({"--recipe", "fc-densenet56", "--running-statistics"}), "\"batch_statistics\": false"));
@@ -446,6 +459,7 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train({"--epochs", "-1"}), "--epochs");
   fails(train({"--crop", "64"}), "--crop");
   fails(train({"--scale-max", "2"}), "--crop");
+  fails(train({"--object-crop", "64"}), "--object-crop");
   fails(train({"--batch", "1000"}), "--batch");
   fails(train({"--model", "vnet"}), "vnet");
   fails(train({"--model", "resnet18"}), "classifier");
