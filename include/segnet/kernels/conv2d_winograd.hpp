@@ -33,11 +33,40 @@ struct Correlation {
   Extent2 padding, dilation;
   bool transposed;  // of the weight: K counts outputs of the convolution, O its inputs, and the taps run backwards
 
-  /// to[k][o] = weight(column + o, tap, k0 + k) of a group, for k < depth and o < width, zero where there is no such output.
-  void pack(index_t group, index_t tap, index_t k0, index_t depth, index_t column, index_t width, T* to) const {
+  /// to[tap * step + k * width + o] = weight(column + o, tap, k0 + k) of a group, for k < depth and o < width, zero where there is no such
+  /// output. What is read next lies far away, and is on its way before.
+  void pack(index_t group, index_t k0, index_t depth, index_t column, index_t width, T* to, index_t step) const {
     const index_t columns = std::min(width, O - column);
-    if (transposed) pack_panel(weight + ((group * K + k0) * 9 + 8 - tap) * O + column, 9 * O, depth, columns, width, to);
-    else pack_panel_transposed(weight + ((group * O + column) * 9 + tap) * K + k0, 9 * K, depth, columns, width, to);
+    if (transposed) copy_rows(weight + (group * K + k0) * 9 * O + column, depth, columns, width, to, step);
+    else
+      for (index_t tap = 0; tap < 9; ++tap) {
+        const T* from = weight + ((group * O + column) * 9 + tap) * K + k0;
+        if (tap < 8)
+          for (index_t o = 0; o < columns; ++o)
+            for (index_t k = 0; k < depth; k += line<T>) __builtin_prefetch(from + (o * 9 + 1) * K + k, 0, 2);  // in the second level
+        pack_panel_transposed(from, 9 * K, depth, columns, width, to + tap * step);
+      }
+  }
+
+ private:
+  void copy_rows(const T* from, index_t depth, index_t columns, index_t width, T* to, index_t step) const {
+    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
+      using S = Simd<T, decltype(isa)::value>;
+      for (index_t k = 0; k < depth; ++k)
+        for (index_t tap = 0; tap < 9; ++tap) {
+          const T* row = from + (k * 9 + 8 - tap) * O;
+          T* out = to + tap * step + k * width;
+          index_t o = 0;
+          for (; o + S::lanes <= columns; o += S::lanes) {
+            if (k + 2 < depth) {
+              __builtin_prefetch(row + 18 * O + o, 0, 2);
+              __builtin_prefetch(out + 2 * width + o, 1);
+            }
+            S::at(out + o) = S::load(row + o);
+          }
+          for (; o < width; ++o) out[o] = o < columns ? row[o] : T(0);
+        }
+    });
   }
 };
 
@@ -45,7 +74,7 @@ struct Correlation {
 template <class T>
 struct Plan {
   Tiling tiling;
-  index_t positions, K, O, groups;
+  index_t m, positions, K, O, groups;
   index_t depth, depths;        // channels that are multiplied at a time
   index_t width, widths;        // outputs that are computed at a time: a panel
   index_t block, blocks;        // tiles of a block
@@ -53,8 +82,8 @@ struct Plan {
   bool keeps_u, packs_ahead;    // for all channels and outputs of the convolution
   index_t splits, widths_each;  // of the outputs, where blocks are too few for the threads
 
-  Plan(const Correlation<T>& c, index_t m, index_t threads)
-      : tiling(c.N, c.OH, c.OW, c.padding, c.dilation, m), positions((m + 2) * (m + 2)), K(c.K), O(c.O), groups(c.groups) {
+  Plan(const Correlation<T>& c, index_t tile, index_t threads)
+      : tiling(c.N, c.OH, c.OW, c.padding, c.dilation, tile), m(tile), positions((m + 2) * (m + 2)), K(c.K), O(c.O), groups(c.groups) {
     constexpr index_t size = sizeof(T), some = 256 / size, cache = (1 << 18) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
     const index_t lanes = PackedPanels<T>::lanes();
     depth = round_up(divide_up(K, divide_up(K, some)), lanes);
@@ -64,9 +93,11 @@ struct Plan {
     keeps_u = parts() * u_size() <= kept;
     // Where all of U is kept, the rest stays in a second-level cache of 1 MiB. Else parts of U are made anew for each block, and the more
     // tiles they serve the better: products fetch V from farther away while they compute.
-    const index_t room = most - u_size() - packed_size() - positions * line<T>, tile = positions * (depths * depth + width);
-    block = keeps_u ? std::max<index_t>(cache / tile, 24) : std::clamp<index_t>(room / (tile + positions * line<T>), 24, 64);
-    block = std::max(round_up(divide_up(tiles(), std::max<index_t>(divide_up(tiles(), block), 1)), rows_step()), rows_step());
+    const index_t room = most - u_size() - packed_size() - positions * line<T>, each = positions * (depths * depth + width);
+    block = keeps_u ? std::max<index_t>(cache / each, 24) : std::clamp<index_t>(room / (each + positions * line<T>), 24, 64);
+    // Blocks of about the same size. Products are fastest in whole tiles.
+    const index_t even = std::max<index_t>(divide_up(tiles(), std::max<index_t>(divide_up(tiles(), block), 1)), 1);
+    block = round_up(even, even < tiles() && round_up(even, 3 * rows_step()) <= block ? 3 * rows_step() : rows_step());
     blocks = divide_up(tiles(), block);
     slots = std::clamp<index_t>((room - positions * m_step()) / v_size(), 1, depths);
     packs_ahead = !keeps_u && blocks > 1;
@@ -94,11 +125,11 @@ struct Plan {
 
 /// U of as many numbers as a packed kernel [9][count] has for each tap.
 template <int n, class T>
-void transform_kernel(const T* packed, index_t tap_step, index_t count, T* u, index_t step) {
+void transform_kernel(const Plan<T>& plan, const T* packed, index_t count, T* u) {
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     const T* from = packed;
-    const index_t position = step, tap = tap_step;  // copies that no store can change
+    const index_t position = plan.u_step(), tap = plan.tap_step();  // copies that no store can change
     for (T *to = u, *end = u + count; to < end; to += S::lanes, from += S::lanes)
       transform_2d<S, 3, n>([](const typename S::Vector(&x)[3], typename S::Vector(&y)[n])
                                 SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<3, n>(), x, y); },
@@ -118,18 +149,25 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
     constexpr int n = m + 2;
     const index_t rounded = round_up(width, S::lanes);
     const index_t pixel = c.groups * c.O, step = plan.m_step(), row_step = c.dilation.h * c.OW * pixel, column_step = c.dilation.w * pixel;
-    const auto corner_of = [&](index_t tile) {
-      return ((plan.tiling.image(tile) * c.OH + plan.tiling.row(tile).out) * c.OW + plan.tiling.column(tile).out) * pixel + o0;
+    T scale[2 * S::lanes] = {}, shift[2 * S::lanes] = {};
+    for (index_t o = 0; o < width; ++o) {
+      scale[o] = e.scale ? e.scale[o0 + o] : T(1);
+      shift[o] = e.shift ? e.shift[o0 + o] : T(0);
+    }
+    const auto corner_of = [&](const Tiling::Place& place) {
+      return ((place.image() * c.OH + place.row().out) * c.OW + place.column().out) * pixel + o0;
     };
+    Tiling::Place place(plan.tiling, first);
+    index_t next = corner_of(place);
     for (index_t t = 0; t < count; ++t) {
-      const Tiling::Part row = plan.tiling.row(first + t), column = plan.tiling.column(first + t);
-      const index_t corner = corner_of(first + t), next = corner_of(first + std::min(t + 1, count - 1));
+      const Tiling::Part row = place.row(), column = place.column();
+      const index_t corner = next;
+      if (t + 1 < count) ++place;
+      next = corner_of(place);
       for (index_t o = 0; o < width; o += S::lanes) {
         const index_t left = std::min<index_t>(width - o, S::lanes);
         const T* from = M + t * rounded + o;
-        Vector scale = Vector{} + 1, shift{};
-        if (e.scale) std::memcpy(&scale, e.scale + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
-        if (e.shift) std::memcpy(&shift, e.shift + o0 + o, static_cast<std::size_t>(left) * sizeof(T));
+        const Vector a = S::load(scale + o), b = S::load(shift + o);
         transform_2d<S, n, m>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[m])
                                   SEGNET_INLINE_LAMBDA { interpolate<S>(matrices<m, 3>.At, x, y); },
                               [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * n + j) * step; },
@@ -137,7 +175,7 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
                                 if (i >= row.count || j >= column.count) return;
                                 const index_t from_corner = i * row_step + j * column_step + o, at = corner + from_corner;
                                 __builtin_prefetch(c.target + next + from_corner, 1);
-                                Vector y[1] = {x * scale + shift};
+                                Vector y[1] = {x * a + b};
                                 if (left == S::lanes) {
                                   activate<S>(e.activation, e.residual ? e.residual + at : nullptr, y);
                                   S::at(c.target + at) = y[0];
@@ -155,15 +193,14 @@ template <class T>
 T* pack(const Correlation<T>& c, const Plan<T>& plan, index_t part, T* packed) {
   const index_t group = part / (plan.widths * plan.depths), o0 = part / plan.depths % plan.widths * plan.width;
   const index_t k0 = part % plan.depths * plan.depth, width = PackedPanels<T>::rounded(std::min(plan.width, c.O - o0));
-  for (index_t tap = 0; tap < 9; ++tap) c.pack(group, tap, k0, std::min(plan.depth, c.K - k0), o0, width, packed + tap * plan.tap_step());
+  c.pack(group, k0, std::min(plan.depth, c.K - k0), o0, width, packed, plan.tap_step());
   return packed;
 }
 
 /// A block of tiles for widths [first_width, last_width) of the outputs of a group.
-template <int m, class T>
+template <class T>
 void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>& e, index_t group, index_t block, index_t first_width,
                    index_t last_width, const T* weights, const T* zeros, T* scratch) {
-  constexpr int n = m + 2;
   T *const M = scratch + plan.m_begin(), *const u = scratch + plan.u_begin();
   const index_t first = block * plan.block, count = std::min(plan.block, plan.tiles() - first);
   for (index_t w = first_width; w < last_width; ++w) {
@@ -173,12 +210,14 @@ void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<
       const index_t slot = std::min(d, plan.slots - 1);
       T* v = scratch + slot * plan.v_size();
       if (w == first_width || (slot == plan.slots - 1 && plan.slots < plan.depths))
-        transform_pixels<n, n>(Images<T>{c.source + group * c.K + k0, c.H, c.W, c.groups * c.K}, plan.tiling, c.dilation, &Tiling::Part::in,
-                               first, count, depth, zeros, v, plan.v_step(), plan.depth);
+        with_tile(plan.m, [&](auto m) {
+          transform_pixels<m + 2, m + 2>(Images<T>{c.source + group * c.K + k0, c.H, c.W, c.groups * c.K}, plan.tiling, c.dilation,
+                                         &Tiling::Part::in, first, count, depth, zeros, v, plan.v_step(), plan.depth);
+        });
       const T* kernel = weights + part * plan.part_size();
       if (!plan.keeps_u) {
         if (!plan.packs_ahead) kernel = pack(c, plan, part, scratch + plan.packed_begin());
-        transform_kernel<n>(kernel, plan.tap_step(), depth * rounded, u, plan.u_step());
+        with_tile(plan.m, [&](auto m) { transform_kernel<m + 2>(plan, kernel, depth * rounded, u); });
         kernel = u;
       }
       multiply(Products<T>{.positions = plan.positions,
@@ -195,12 +234,12 @@ void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<
                            .out_next = plan.m_step()},
                d > 0);
     }
-    store_tiles<m>(c, plan, e, first, count, group * c.O + o0, width, M);
+    with_tile(plan.m, [&](auto m) { store_tiles<m>(c, plan, e, first, count, group * c.O + o0, width, M); });
   }
 }
 
-template <int m, class T>
-void compute(const Correlation<T>& c, const Epilogue<T>& e) {
+template <class T>
+void compute(const Correlation<T>& c, index_t m, const Epilogue<T>& e) {
   const index_t threads = num_threads();
   const Plan<T> plan(c, m, threads);
   if (plan.tiles() == 0) return;
@@ -215,13 +254,13 @@ void compute(const Correlation<T>& c, const Epilogue<T>& e) {
       if (!plan.keeps_u) return;
       const index_t depth = std::min(plan.depth, c.K - part % plan.depths * plan.depth);
       const index_t width = std::min(plan.width, c.O - part / plan.depths % plan.widths * plan.width);
-      transform_kernel<m + 2>(packed, plan.tap_step(), depth * PackedPanels<T>::rounded(width), to, plan.u_step());
+      with_tile(m, [&](auto tile) { transform_kernel<tile + 2>(plan, packed, depth * PackedPanels<T>::rounded(width), to); });
     });
 
   parallel_workers(c.groups * plan.blocks * plan.splits, [&](index_t task, int worker) {
     const index_t split = task % plan.splits, block = task / plan.splits % plan.blocks, group = task / (plan.splits * plan.blocks);
     const index_t first = split * plan.widths_each, last = std::min(plan.widths, first + plan.widths_each);
-    compute_block<m>(c, plan, e, group, block, first, last, weights.data(), zeros.data(), scratch.data() + worker * plan.scratch_size());
+    compute_block(c, plan, e, group, block, first, last, weights.data(), zeros.data(), scratch.data() + worker * plan.scratch_size());
   });
 }
 
@@ -230,7 +269,7 @@ template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y, int m) {
   const Correlation<T> c{x.data,   w.data,    y.data,     g.N,  g.H, g.W, g.group_inputs(), g.OH, g.OW, g.group_outputs(),
                          g.groups, g.padding, g.dilation, false};
-  return m == 4 ? compute<4>(c, e) : compute<2>(c, e);
+  compute(c, m, e);
 }
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y) {
@@ -244,7 +283,7 @@ void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, c
   const Extent2 padding(2 * g.dilation.h - g.padding.h, 2 * g.dilation.w - g.padding.w);
   const Correlation<T> c{dy.data, w.data, dx.data,          g.N,      g.OH,    g.OW,       g.group_outputs(),
                          g.H,     g.W,    g.group_inputs(), g.groups, padding, g.dilation, true};
-  return m == 4 ? compute<4>(c, e) : compute<2>(c, e);
+  compute(c, m, e);
 }
 template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx) {

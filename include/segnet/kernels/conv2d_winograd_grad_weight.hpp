@@ -16,13 +16,14 @@ namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 template <class T>
 struct WeightPlan {
   Tiling tiling;
-  index_t positions;
+  index_t m, positions;
   index_t outputs, output_blocks;    // of a block, per group
   index_t channels, channel_blocks;  // alike
   index_t block, blocks;             // tiles that are transformed at a time
   index_t slots;
 
-  WeightPlan(const ConvGeometry& g, index_t m) : tiling(g.N, g.OH, g.OW, g.padding, g.dilation, m), positions((m + 2) * (m + 2)) {
+  WeightPlan(const ConvGeometry& g, index_t tile)
+      : tiling(g.N, g.OH, g.OW, g.padding, g.dilation, tile), m(tile), positions((m + 2) * (m + 2)) {
     blocks = divide_up(tiling.size(), 24);
     block = divide_up(tiling.size(), std::max<index_t>(blocks, 1));
     // The sums of 64 outputs and channels stay in the second-level cache. Where there are many more, twice as many of each: to transform
@@ -72,10 +73,9 @@ void store_weights(const WeightPlan<T>& plan, index_t outputs, index_t channels,
 }
 
 /// The share of `slot` in the gradient of outputs [o0, ...) and channels [c0, ...) of a group, written to dw.
-template <int m, class T>
+template <class T>
 void weight_block(const ConvGeometry& g, const WeightPlan<T>& plan, index_t group, index_t o0, index_t c0, index_t slot, const T* dy,
                   const T* x, const T* zeros, T* scratch, T* dw) {
-  constexpr int n = m + 2;
   const index_t Og = g.group_outputs(), Cg = g.group_inputs();
   const index_t outputs = std::min(plan.outputs, Og - o0), channels = std::min(plan.channels, Cg - c0);
   const Images<T> from_y{dy + group * Og + o0, g.OH, g.OW, g.O}, from_x{x + group * Cg + c0, g.H, g.W, g.C};
@@ -83,10 +83,12 @@ void weight_block(const ConvGeometry& g, const WeightPlan<T>& plan, index_t grou
   const index_t first_block = slot * plan.blocks / plan.slots, last_block = (slot + 1) * plan.blocks / plan.slots;
   for (index_t b = first_block; b < last_block; ++b) {
     const index_t first = b * plan.block, count = std::min(plan.block, plan.tiling.size() - first);
-    transform_pixels<m, n>(from_y, plan.tiling, g.dilation, &Tiling::Part::out, first, count, outputs, zeros, y_tiles, plan.y_step(),
-                           plan.outputs);
-    transform_pixels<n, n>(from_x, plan.tiling, g.dilation, &Tiling::Part::in, first, count, channels, zeros, x_tiles, plan.x_step(),
-                           plan.channels);
+    with_tile(plan.m, [&](auto m) {
+      transform_pixels<m, m + 2>(from_y, plan.tiling, g.dilation, &Tiling::Part::out, first, count, outputs, zeros, y_tiles, plan.y_step(),
+                                 plan.outputs);
+      transform_pixels<m + 2, m + 2>(from_x, plan.tiling, g.dilation, &Tiling::Part::in, first, count, channels, zeros, x_tiles,
+                                     plan.x_step(), plan.channels);
+    });
     multiply(Products<T>{.positions = plan.positions,
                          .rows = outputs,
                          .depth = count,
@@ -101,11 +103,11 @@ void weight_block(const ConvGeometry& g, const WeightPlan<T>& plan, index_t grou
                          .out_next = plan.sum_step()},
              b > first_block);
   }
-  store_weights<m>(plan, outputs, channels, Cg, scratch, dw + (group * Og + o0) * 9 * Cg + c0);
+  with_tile(plan.m, [&](auto m) { store_weights<m>(plan, outputs, channels, Cg, scratch, dw + (group * Og + o0) * 9 * Cg + c0); });
 }
 
-template <int m, class T>
-void compute_grad_weight(const ConvGeometry& g, const T* dy, const T* x, T* dw) {
+template <class T>
+void compute_grad_weight(const ConvGeometry& g, const T* dy, const T* x, T* dw, index_t m) {
   const index_t threads = num_threads(), size = g.w_shape().numel();
   const WeightPlan<T> plan(g, m);
   if (plan.blocks == 0) {
@@ -118,8 +120,8 @@ void compute_grad_weight(const ConvGeometry& g, const T* dy, const T* x, T* dw) 
   parallel_workers(plan.slots * tasks, [&](index_t task, int worker) {
     const index_t slot = task / tasks, group = task / (plan.output_blocks * plan.channel_blocks) % g.groups;
     const index_t o0 = task / plan.channel_blocks % plan.output_blocks * plan.outputs, c0 = task % plan.channel_blocks * plan.channels;
-    weight_block<m>(g, plan, group, o0, c0, slot, dy, x, zeros.data(), scratch.data() + worker * plan.scratch_size(),
-                    plan.slots > 1 ? parts.data() + slot * size : dw);
+    weight_block(g, plan, group, o0, c0, slot, dy, x, zeros.data(), scratch.data() + worker * plan.scratch_size(),
+                 plan.slots > 1 ? parts.data() + slot * size : dw);
   });
   if (plan.slots == 1) return;
   parallel_for(size, 1 << 14, [&](index_t begin, index_t end) {
@@ -134,7 +136,7 @@ void compute_grad_weight(const ConvGeometry& g, const T* dy, const T* x, T* dw) 
 /// dw = the derivative of <dy, w * x>, by tiles of m x m for m = 4 or 2. See reference::conv2d_grad_weight for the formula.
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw, int m) {
-  return m == 4 ? compute_grad_weight<4>(g, dy.data, x.data, dw.data) : compute_grad_weight<2>(g, dy.data, x.data, dw.data);
+  compute_grad_weight(g, dy.data, x.data, dw.data, m);
 }
 template <class T>
 void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, View<T> dw) {

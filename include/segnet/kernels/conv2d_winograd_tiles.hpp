@@ -30,9 +30,33 @@ class Tiling {
       : rows_(parts(OH, padding.h, dilation.h, m)), columns_(parts(OW, padding.w, dilation.w, m)), N_(N) {}
 
   index_t size() const { return N_ * static_cast<index_t>(rows_.size() * columns_.size()); }
-  index_t image(index_t tile) const { return tile / static_cast<index_t>(rows_.size() * columns_.size()); }
-  const Part& row(index_t tile) const { return rows_[static_cast<std::size_t>(tile) / columns_.size() % rows_.size()]; }
-  const Part& column(index_t tile) const { return columns_[static_cast<std::size_t>(tile) % columns_.size()]; }
+
+  /// A tile, and with ++ the one behind it: divisions for each would take as long as the transform of some channels.
+  class Place {
+   public:
+    Place(const Tiling& tiling, index_t tile) : tiling_(tiling) {
+      const auto rows = static_cast<index_t>(tiling.rows_.size()), columns = static_cast<index_t>(tiling.columns_.size());
+      image_ = tile / (rows * columns);
+      row_ = tiling.rows_.data() + tile / columns % rows;
+      column_ = tiling.columns_.data() + tile % columns;
+    }
+    index_t image() const { return image_; }
+    const Part& row() const { return *row_; }
+    const Part& column() const { return *column_; }
+    Place& operator++() {
+      if (++column_ != tiling_.columns_.data() + tiling_.columns_.size()) return *this;
+      column_ = tiling_.columns_.data();
+      if (++row_ != tiling_.rows_.data() + tiling_.rows_.size()) return *this;
+      row_ = tiling_.rows_.data();
+      ++image_;
+      return *this;
+    }
+
+   private:
+    const Tiling& tiling_;
+    index_t image_;
+    const Part *row_, *column_;
+  };
 
  private:
   static std::vector<Part> parts(index_t size, index_t padding, index_t dilation, index_t m) {
@@ -60,6 +84,13 @@ class Tiling {
   return multiplications(4) < multiplications(2) ? 4 : 2;
 }
 
+/// f(m as a compile-time constant): what transforms need, and only they.
+template <class F>
+void with_tile(index_t m, const F& f) {
+  if (m == 4) f(std::integral_constant<int, 4>{});
+  else f(std::integral_constant<int, 2>{});
+}
+
 /// A cache line: added to strides, which as multiples of a page would put all positions into the same few sets of the cache.
 template <class T>
 constexpr index_t line = 64 / sizeof(T);
@@ -74,9 +105,9 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
     const index_t position = step;  // a copy that no store can change
     T* out = to;
     const T *pixels[in * in], *next[in * in];  // those of the next tile are fetched while this one is transformed
-    const auto find = [&](index_t tile) {
-      const index_t h0 = tiling.row(tile).*start, w0 = tiling.column(tile).*start;
-      const T* image = images.data + tiling.image(tile) * images.H * images.W * images.pixel;
+    const auto find = [&](const Tiling::Place& place) {
+      const index_t h0 = place.row().*start, w0 = place.column().*start;
+      const T* image = images.data + place.image() * images.H * images.W * images.pixel;
       for (index_t i = 0; i < in; ++i)
         for (index_t j = 0; j < in; ++j) {
           const index_t h = h0 + i * dilation.h, w = w0 + j * dilation.w;
@@ -84,10 +115,11 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
           next[i * in + j] = inside ? image + (h * images.W + w) * images.pixel : zeros;
         }
     };
-    find(first);
+    Tiling::Place place(tiling, first);
+    find(place);
     for (index_t t = 0; t < count; ++t, out += row) {
       std::copy(next, next + in * in, pixels);
-      if (t + 1 < count) find(first + t + 1);
+      if (t + 1 < count) find(++place);
       T padded[in * in][S::lanes];
       if (channels < S::lanes)
         for (index_t i = 0; i < in * in; ++i) {
@@ -101,8 +133,11 @@ void transform_pixels(const Images<T>& images, const Tiling& tiling, Extent2 dil
                                  __builtin_prefetch(next[i * in + j] + c);
                                  return pixels[i * in + j] + c;
                                },
-                               [&](int i, int j, const typename S::Vector& x)
-                                   SEGNET_INLINE_LAMBDA { S::at(out + (i * n + j) * position + c) = x; });
+                               [&](int i, int j, const typename S::Vector& x) SEGNET_INLINE_LAMBDA {
+                                 T* at = out + (i * n + j) * position + c;
+                                 S::at(at) = x;
+                                 if constexpr (decltype(isa)::value == Isa::avx512) __builtin_prefetch(at + S::lanes, 1);
+                               });
         if (c + S::lanes >= channels) break;
       }
     }

@@ -73,24 +73,29 @@ SEGNET_INLINE void add_term(typename S::Vector& sum, bool& empty, double factor,
   empty = false;
 }
 
-/// out = matrix * in, for G and B^T: rows of opposite points differ in the signs of odd columns.
+/// out = matrix * in, for G and B^T: rows of opposite points differ in the signs of odd columns. Sums begin at the highest power, whose
+/// factor is often 1; that of odd columns is multiplied in where they meet the even ones, one operation for both.
 template <class S, int rows, int columns>
 SEGNET_INLINE void evaluate(const double (&matrix)[rows][columns], const typename S::Vector (&in)[columns],
                             typename S::Vector (&out)[rows]) {
   using V = typename S::Vector;
-  const auto sum = [&](int row, int first, int step, V& terms) SEGNET_INLINE_LAMBDA {
+  const auto sum = [&](int row, int last, int step, double scale, V& terms) SEGNET_INLINE_LAMBDA {
     bool empty = true;
-    SEGNET_UNROLL for (int i = first; i < columns; i += step) add_term<S>(terms, empty, matrix[row][i], in[i]);
+    SEGNET_UNROLL for (int i = last; i >= 0; i -= step) add_term<S>(terms, empty, matrix[row][i] / scale, in[i]);
   };
-  sum(0, 0, 1, out[0]);
+  constexpr int last_odd = (columns - 2) / 2 * 2 + 1, last_even = (columns - 1) / 2 * 2;
+  sum(0, columns - 1, 1, 1, out[0]);
   SEGNET_UNROLL for (int j = 1; j < rows - 2; j += 2) {
     V even, odd;
-    sum(j, 0, 2, even);
-    sum(j, 1, 2, odd);
-    out[j] = even + odd;
-    out[j + 1] = even - odd;
+    const int highest = matrix[j][last_odd] != 0 ? last_odd : last_odd - 2;
+    const double scale = matrix[j][highest];
+    sum(j, last_even, 2, 1, even);
+    sum(j, highest, 2, scale, odd);
+    const auto factor = static_cast<std::remove_cvref_t<decltype(odd[0])>>(scale);
+    out[j] = even + factor * odd;
+    out[j + 1] = even - factor * odd;
   }
-  sum(rows - 1, 0, 1, out[rows - 1]);
+  sum(rows - 1, columns - 1, 1, 1, out[rows - 1]);
 }
 
 /// out = matrix * in, for A^T: columns of opposite points differ in the signs of odd rows.
@@ -104,9 +109,9 @@ SEGNET_INLINE void interpolate(const double (&matrix)[rows][columns], const type
   }
   SEGNET_UNROLL for (int i = 0; i < rows; ++i) {
     bool empty = true;
+    add_term<S>(out[i], empty, matrix[i][columns - 1], in[columns - 1]);
     add_term<S>(out[i], empty, matrix[i][0], in[0]);
     SEGNET_UNROLL for (int j = 1; j < columns - 2; j += 2) add_term<S>(out[i], empty, matrix[i][j], i % 2 ? difference[j] : sum[j]);
-    add_term<S>(out[i], empty, matrix[i][columns - 1], in[columns - 1]);
   }
 }
 
