@@ -6,29 +6,38 @@
 
 namespace segnet::kernels::depthwise::inline SEGNET_LAYOUT {
 
-/// Calls f(std::integral_constant<int, run>).
-template <class F>
-SEGNET_INLINE void with_run(index_t run, const F& f) {
+/// Calls f(rows, run), integral constants: how many taps share what they read, `run` in each of so many rows of the kernel.
+template <Isa isa, class T, class F>
+SEGNET_INLINE void with_shared(const Tiles<T>& tiles, const F& f) {
+  using One = std::integral_constant<int, 1>;
+  using Three = std::integral_constant<int, 3>;
   if constexpr (specialized) {
-    if (run == 3) return f(std::integral_constant<int, 3>{});
-    if (run == 5) return f(std::integral_constant<int, 5>{});
+    if constexpr (isa == Isa::avx512)  // nine weights, or sums, stay in registers
+      if (tiles.square) return f(Three{}, Three{});
+    if (tiles.run == 3) return f(One{}, Three{});
+    if (tiles.run == 5) return f(One{}, std::integral_constant<int, 5>{});
+    if (tiles.run == 7) return f(One{}, std::integral_constant<int, 7>{});
   }
-  f(std::integral_constant<int, 1>{});
+  f(One{}, One{});
 }
 
-/// acc[r * columns + m] += sum_t weight[t] * pixel (r, m) of tap t. In each row of the tile, `run` taps share what they read.
-template <class S, int run, int columns, class T>
+/// acc[r * columns + m] += sum_t weight[t] * pixel (r, m) of tap t. In each row of the tile, `run` taps of `high` rows share what they
+/// read.
+template <class S, int high, int run, int columns, class T>
 SEGNET_INLINE void add_taps(const Window<T>& window, index_t c, index_t taps, const T* weight, index_t stride,
                             typename S::Vector (&acc)[tile_rows * columns][1]) {
-  for (index_t t = 0; t < taps; t += run) {
-    typename S::Vector w[run];
-    SEGNET_UNROLL for (int j = 0; j < run; ++j, weight += stride) w[j] = S::load(weight);
-    const T* row = window.pixels.base + (window.offsets[t] + c);
-    SEGNET_UNROLL for (int r = 0; r < tile_rows; ++r, row += window.pixels.row) {
-      const T* from = row;
-      SEGNET_UNROLL for (int b = 0; b < columns + run - 1; ++b, from += window.pixels.column) {
-        const typename S::Vector x = S::load(from);
-        SEGNET_UNROLL for (int j = 0; j < run; ++j) if (b - j >= 0 && b - j < columns) acc[r * columns + b - j][0] += w[j] * x;
+  for (index_t t = 0; t < taps; t += high * run) {
+    typename S::Vector w[high * run];
+    SEGNET_UNROLL for (int j = 0; j < high * run; ++j, weight += stride) w[j] = S::load(weight);
+    const T* const* row = window.pointers + window.offsets[t];
+    SEGNET_UNROLL for (int a = 0; a < tile_rows + high - 1; ++a, row += window.row) {
+      const T* const* from = row;
+      SEGNET_UNROLL for (int b = 0; b < columns + run - 1; ++b, from += window.column) {
+        const typename S::Vector x = S::load(*from + c);
+        SEGNET_UNROLL for (int i = 0; i < high; ++i) SEGNET_UNROLL for (int j = 0; j < run; ++j) {
+          const int r = a - i, m = b - j;
+          if (r >= 0 && r < tile_rows && m >= 0 && m < columns) acc[r * columns + m][0] += w[i * run + j] * x;
+        }
       }
     }
   }
@@ -46,8 +55,8 @@ SEGNET_INLINE void multiply_tile(const Tiles<T>& tiles, const Window<T>& window,
     typename S::Vector acc[count][1];
     const typename S::Vector first = S::load(weight + taps * stride + c);
     SEGNET_UNROLL for (int k = 0; k < count; ++k) acc[k][0] = first;
-    with_run(tiles.run, [&](auto length) SEGNET_INLINE_LAMBDA {
-      add_taps<S, decltype(length)::value, columns>(window, c, taps, weight + c, stride, acc);
+    with_shared<isa>(tiles, [&](auto high, auto run) SEGNET_INLINE_LAMBDA {
+      add_taps<S, decltype(high)::value, decltype(run)::value, columns>(window, c, taps, weight + c, stride, acc);
     });
     if (channels < S::lanes) {
       T sums[count * S::lanes];
@@ -79,7 +88,7 @@ void multiply(const Gather<T>& gather, const T* weight, const Epilogue<T>& e, in
   if (gather.size() == 0) return;
   const Tiles<T> tiles(gather, channels);
   const index_t bands_each = std::max<index_t>(1, (1 << 14) / (tiles.height * gather.V * tiles.blocks.most()));
-  for_each_piece(tiles, bands_each, [&](index_t, index_t block, index_t begin, index_t end, T* room) {
+  for_each_piece(tiles, bands_each, [&](index_t, index_t block, index_t begin, index_t end, const Room<T>& room) {
     vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
       for (index_t band = begin; band < end; ++band)
@@ -127,30 +136,34 @@ SEGNET_INLINE void clear_first(typename S::Vector& v, index_t count) {
   v = S::load(lane) < typename S::Vector{} + static_cast<T>(count) ? typename S::Vector{} : v;
 }
 
-/// sum[t] += sum over the tile's pixels of dy * tap t; sums are `stride` apart from tap to tap.
+/// sum[t] += sum over the tile's pixels of dy * tap t; sums are `stride` apart from tap to tap. Two for each tap, where the few of a row
+/// would wait for each other.
 template <Isa isa, class T>
-SEGNET_INLINE void add_products(const Tiles<T>& tiles, const Window<T>& window, const Pixels<const T>& dy, index_t stride, index_t channels,
+SEGNET_INLINE void add_products(const Tiles<T>& tiles, const Window<T>& window, const T* const* dy, index_t stride, index_t channels,
                                 T* sums) {
   using S = Simd<T, isa>;
   constexpr int columns = tile_columns(isa), count = tile_rows * columns;
   for_vectors<S::lanes>(channels, [&](index_t c, index_t known) SEGNET_INLINE_LAMBDA {
     typename S::Vector factor[count];
-    SEGNET_UNROLL for (int k = 0; k < count; ++k) factor[k] = S::load(dy(k / columns, k % columns) + c);
-    with_run(tiles.run, [&](auto length) SEGNET_INLINE_LAMBDA {
-      constexpr int n = decltype(length)::value;
+    SEGNET_UNROLL for (int k = 0; k < count; ++k) factor[k] = S::load(dy[k] + c);
+    with_shared<isa>(tiles, [&](auto shared_rows, auto shared) SEGNET_INLINE_LAMBDA {
+      constexpr int high = decltype(shared_rows)::value, run = decltype(shared)::value, several = high == 1 ? 2 : 1;
       T* sum = sums + c;
-      for (index_t t = 0; t < tiles.gather.taps(); t += n) {
-        const T* row = window.pixels.base + (window.offsets[t] + c);
-        typename S::Vector part[2][n]{};
-        SEGNET_UNROLL for (int r = 0; r < tile_rows; ++r, row += window.pixels.row) {
-          const T* from = row;
-          SEGNET_UNROLL for (int b = 0; b < columns + n - 1; ++b, from += window.pixels.column) {
-            const typename S::Vector x = S::load(from);
-            SEGNET_UNROLL for (int j = 0; j < n; ++j) if (b - j >= 0 && b - j < columns) part[r % 2][j] += factor[r * columns + b - j] * x;
+      for (index_t t = 0; t < tiles.gather.taps(); t += high * run) {
+        typename S::Vector part[several][high * run]{};
+        const T* const* row = window.pointers + window.offsets[t];
+        SEGNET_UNROLL for (int a = 0; a < tile_rows + high - 1; ++a, row += window.row) {
+          const T* const* from = row;
+          SEGNET_UNROLL for (int b = 0; b < columns + run - 1; ++b, from += window.column) {
+            const typename S::Vector x = S::load(*from + c);
+            SEGNET_UNROLL for (int i = 0; i < high; ++i) SEGNET_UNROLL for (int j = 0; j < run; ++j) {
+              const int r = a - i, m = b - j;
+              if (r >= 0 && r < tile_rows && m >= 0 && m < columns) part[a % several][i * run + j] += factor[r * columns + m] * x;
+            }
           }
         }
-        SEGNET_UNROLL for (int j = 0; j < n; ++j, sum += stride) {
-          typename S::Vector all = part[0][j] + part[1][j];
+        SEGNET_UNROLL for (int j = 0; j < high * run; ++j, sum += stride) {
+          typename S::Vector all = several == 2 ? part[0][j] + part[several - 1][j] : part[0][j];
           if (known) clear_first<S, T>(all, known);
           S::at(sum) += all;
         }
@@ -170,7 +183,7 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
   const Scratch<T> sums(std::max<index_t>(pieces, 1) * size);
   T* total = sums.data();
   if (pieces == 0) std::fill_n(total, size, T(0));
-  for_each_piece(tiles, bands_each, [&](index_t piece, index_t block, index_t begin, index_t end, T* room) {
+  for_each_piece(tiles, bands_each, [&](index_t piece, index_t block, index_t begin, index_t end, const Room<T>& room) {
     vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
       constexpr Isa set = decltype(isa)::value;
       constexpr int columns = tile_columns(set);
@@ -179,13 +192,16 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
       for (index_t t = 0; t < g.taps(); ++t) std::fill_n(sum + t * stride, channels, T(0));
       for (index_t band = begin; band < end; ++band)
         tiles.template for_each<set>(band, block, room, [&](const Window<T>& window, index_t offset, unsigned valid) SEGNET_INLINE_LAMBDA {
-          Pixels<const T> factors = tiles.layout(dy.data + offset, gather.out_u, gather.out_v);
-          if (valid != tiles.all_valid() || channels < Simd<T, set>::lanes) {
-            T* copy = room + tiles.window_size();
-            for (int k = 0; k < tile_rows * columns; ++k)
-              tiles.template copy<set>(valid >> k & 1 ? factors(k / columns, k % columns) : nullptr, channels, copy + k * tiles.pixel);
-            factors = {copy, columns * tiles.pixel, tiles.pixel};
-          }
+          const Pixels<const T> pixels = tiles.layout(dy.data + offset, gather.out_u, gather.out_v);
+          const T* factors[tile_rows * columns + pointer_slack];
+          for (int r = 0; r < tile_rows; ++r)
+            fill_pointers<set>(factors + r * columns, pixels.base, r * pixels.row, pixels.column, columns);
+          const bool narrow = channels < Simd<T, set>::lanes;
+          if (narrow || valid != tiles.all_valid())
+            for (int k = 0; k < tile_rows * columns; ++k) {
+              if (!(valid >> k & 1)) factors[k] = tiles.zeros.data();
+              else if (narrow) factors[k] = tiles.copy(factors[k], channels, room.copies + (tiles.window_size() + k * tiles.pixel));
+            }
           add_products<set>(tiles, window, factors, stride, channels, sum);
         });
     });
