@@ -5,7 +5,8 @@
 // A register tile holds a few outputs o times a panel of columns (ki, kj, c), and walks through a block of pixels. Both operands are
 // copied for it: dy once for a block, tile after tile; x panel after panel, each at once multiplied with all of dy while it is in the
 // cache. Copies are what makes this fast: channels of one pixel are far from those of the next, often by a power of two, and the cache
-// holds few lines so far apart. Columns are those of dw as it is, so that thin images fill vectors as well as wide ones do.
+// holds few lines so far apart. Where dy has few outputs and few panels would read its copy, it is read as it lies. Columns are those of dw
+// as it is, so that thin images fill vectors as well as wide ones do.
 //
 // Reductions: blocks are dealt out to `slots`, each with its own sum, added up in order at the end. How many slots there are
 // depends on the shape alone, so the bits do not depend on the number of threads.
@@ -29,6 +30,7 @@ struct WeightPlan {
   index_t vectors, panels;        // that hold them
   index_t tiles;                  // of outputs, per group
   index_t pixels, block, blocks;  // all, those summed up in registers, blocks
+  bool dy_in_place;               // not copied: its blocks fit the cache, few panels would use a copy; smaller tiles gain from copies
   index_t slots;
   index_t tiles_each, panels_each;  // of a task
 
@@ -43,7 +45,9 @@ struct WeightPlan {
         tiles(divide_up(g.group_outputs(), outputs)),
         pixels(g.N * g.OH * g.OW),
         block(even_part(pixels, 256)),
-        blocks(divide_up(pixels, block)) {
+        dy_in_place(isa == Isa::avx512 && g.groups == 1 && g.O % outputs == 0 && panels <= 4 && g.O * element_size <= 1024) {
+    if (dy_in_place) block = even_part(pixels, std::min<index_t>(256, (1 << 16) / (g.O * element_size)));
+    blocks = divide_up(pixels, block);
     const index_t fits = (index_t{1} << 20) / (sum_size() * element_size);  // the sums of all slots, in bytes
     slots = std::clamp<index_t>(std::min<index_t>(32, fits), 1, std::max<index_t>(blocks, 1));
     // What a task sums up stays in the cache. Sums are apart from each other, so how they are shared out may depend on the threads.
@@ -172,15 +176,15 @@ struct InputPanel {
   }
 };
 
-/// sum[n][m] (+)= sum over pixels of a[pixel][m] * b[pixel][n]. Meanwhile as much as `a` is brought from `ahead` into the cache.
+/// sum[n][m] (+)= sum over pixels of a[pixel * stride + m] * b[pixel][n]. Meanwhile as much as `a` is brought from `ahead` into the cache.
 template <Isa isa, int NV, class T>
-SEGNET_INLINE void weight_tile(const T* a, const T* b, index_t pixels, T* sum, bool first, const T* ahead) {
+SEGNET_INLINE void weight_tile(const T* a, index_t stride, const T* b, index_t pixels, T* sum, bool first, const T* ahead) {
   using S = Simd<T, isa>;
   constexpr int MR = weight_tile_outputs(isa);
   typename S::Vector acc[NV][MR];
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[n][m] = typename S::Vector{};
   for (index_t i = 0; i < NV * MR * S::lanes; i += S::lanes) __builtin_prefetch(sum + i, 1);
-  for (index_t p = 0; p < pixels; ++p, a += MR, b += NV * S::lanes) {
+  for (index_t p = 0; p < pixels; ++p, a += stride, b += NV * S::lanes) {
     __builtin_prefetch(ahead, 0, 2);
     ahead += MR;
     typename S::Vector v[NV];
@@ -201,7 +205,12 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
   constexpr index_t MR = weight_tile_outputs(isa), NV = weight_tile_vectors(isa), lanes = Simd<T, isa>::lanes;
   const ConvGeometry& g = plan.g;
   const index_t Og = g.group_outputs(), o = first_tile * MR, p = block * plan.block, pixels = std::min(plan.block, plan.pixels - p);
-  pack_outputs<isa>(dy + p * g.O + group * Og + o, g.O, pixels, std::min(Og, last_tile * MR) - o, dy_copy);
+  const T* outputs = dy + p * g.O + group * Og + o;
+  const index_t next_pixel = plan.dy_in_place ? g.O : MR, next_tile = plan.dy_in_place ? MR : pixels * MR;
+  if (!plan.dy_in_place) {
+    pack_outputs<isa>(outputs, g.O, pixels, std::min(Og, last_tile * MR) - o, dy_copy);
+    outputs = dy_copy;
+  }
   for (index_t panel = first_panel; panel < last_panel; ++panel) {
     const index_t v = panel * NV, left = plan.vectors - v;
     const InputPanel<isa, T> inputs(g, x, group, panel * plan.width, std::min(plan.columns, (panel + 1) * plan.width));
@@ -210,11 +219,11 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
     const bool fetch = panel + 1 == last_panel && p + 2 * pixels <= plan.pixels && g.groups == 1 && last_tile - first_tile == plan.tiles;
     for (index_t t = first_tile; t < last_tile; ++t) {
       T* to = sum + ((group * plan.tiles + t) * plan.vectors + v) * MR * lanes;
-      const T* a = dy_copy + (t - first_tile) * pixels * MR;
+      const T* a = outputs + (t - first_tile) * next_tile;
       const T* ahead = fetch ? dy + (p + pixels) * g.O + t * pixels * MR : a;
-      if (left >= NV) weight_tile<isa, NV>(a, x_copy, pixels, to, first, ahead);
-      else if (left == 1) weight_tile<isa, 1>(a, x_copy, pixels, to, first, ahead);
-      else if constexpr (NV > 2) weight_tile<isa, 2>(a, x_copy, pixels, to, first, ahead);
+      if (left >= NV) weight_tile<isa, NV>(a, next_pixel, x_copy, pixels, to, first, ahead);
+      else if (left == 1) weight_tile<isa, 1>(a, next_pixel, x_copy, pixels, to, first, ahead);
+      else if constexpr (NV > 2) weight_tile<isa, 2>(a, next_pixel, x_copy, pixels, to, first, ahead);
     }
   }
 }
@@ -245,7 +254,7 @@ void conv2d_grad_weight(const ConvGeometry& g, ConstView<T> dy, ConstView<T> x, 
     std::fill_n(dw.data, dw.size(), T(0));
     return;
   }
-  const index_t dy_each = plan.tiles_each * plan.outputs * plan.block, x_each = plan.width * (plan.block + 1);
+  const index_t dy_each = plan.dy_in_place ? 0 : plan.tiles_each * plan.outputs * plan.block, x_each = plan.width * (plan.block + 1);
   const Scratch<T> dy_copies(threads * dy_each), x_copies(threads * x_each), sums(plan.slots * plan.sum_size());
   const index_t tile_blocks = plan.tile_blocks(), panel_blocks = plan.panel_blocks();
   parallel_workers(plan.slots * g.groups * panel_blocks * tile_blocks, [&](index_t task, int worker) {
