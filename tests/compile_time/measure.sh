@@ -38,7 +38,7 @@ while read -r program budget what; do
 done <<'TABLE'
 umbrella 3 the whole library, included
 one_operation 1.5 one operation, included
-convolution 3 the smallest convolution program
+convolution 3.5 the smallest convolution program
 unet_training 8 a training step of a U-Net
 TABLE
 exit $over
