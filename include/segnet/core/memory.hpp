@@ -105,6 +105,7 @@ class CpuAllocator {
   void release() {
     std::lock_guard lock(mutex_);
     release_locked();
+    most_ = stats_.in_use;
   }
 
  private:
@@ -125,12 +126,9 @@ class CpuAllocator {
 
   void release_locked() { trim_locked(0, 0); }
 
-  /// Before fresh memory for `bytes`: what is kept must not make the program much larger than its tensors ever were at once, as blocks of
-  /// ever different sizes would. Gives back free blocks, the largest first.
-  void trim_locked(std::size_t bytes) {
-    const std::size_t most = std::max(most_, stats_.in_use + bytes);
-    trim_locked(bytes, most + most / 8 + (std::size_t{32} << 20));
-  }
+  /// Before fresh memory for `bytes`: what is kept must not make the program larger than its tensors ever were at once (since `release`),
+  /// as blocks of ever different sizes would; but for 4 MiB. Gives back free blocks, the largest first.
+  void trim_locked(std::size_t bytes) { trim_locked(bytes, std::max(most_, stats_.in_use + bytes) + (std::size_t{4} << 20)); }
   void trim_locked(std::size_t bytes, std::size_t most) {
     while (!free_.empty() && stats_.in_use + stats_.cached + bytes > most) {
       const auto largest = std::prev(free_.end());
@@ -143,7 +141,7 @@ class CpuAllocator {
   mutable std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;
   MemoryStats stats_;
-  std::size_t most_ = 0;  // largest value of in_use since the program started
+  std::size_t most_ = 0;  // largest value of in_use since `release`
   bool poison_ = false;
 };
 
@@ -228,7 +226,7 @@ template <class D = Cpu>
 void set_memory_limit(std::size_t bytes) {
   detail::MemoryControl<D>::set_limit(bytes);
 }
-/// Gives cached blocks back to the system.
+/// Gives cached blocks back to the system. What is kept from then on is bounded by what tensors use at once from then on.
 template <class D = Cpu>
 void release_cached_memory() {
   detail::MemoryControl<D>::release();
