@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -109,19 +110,35 @@ class CpuAllocator {
   }
 
  private:
+  static constexpr std::size_t huge = std::size_t{2} << 20;
+
   /// Large blocks in huge pages, where the system has them: 512 times fewer faults and entries of the table of pages. A kernel that
-  /// writes to dozens of places in turn waits for that table more than for the memory.
+  /// writes to dozens of places in turn waits for that table more than for the memory. They are the system's own, which `give_back` really
+  /// returns; malloc would keep what lies between blocks in use.
   static void* fresh(std::size_t bytes) {
 #if defined(__linux__)
-    constexpr std::size_t huge = std::size_t{2} << 20;
-    void* block = nullptr;
-    if (bytes < huge) return std::aligned_alloc(64, bytes);
-    if (posix_memalign(&block, huge, bytes) != 0) return nullptr;
-    madvise(block, bytes, MADV_HUGEPAGE);  // a wish: no harm if refused
-    return block;
-#else
-    return std::aligned_alloc(64, bytes);
+    if (bytes >= huge) {
+      void* room =
+          bytes < SIZE_MAX - huge ? mmap(nullptr, bytes + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
+      if (room == MAP_FAILED) return nullptr;
+      const std::size_t before = (huge - reinterpret_cast<std::uintptr_t>(room) % huge) % huge;
+      char* block = static_cast<char*>(room) + before;
+      if (before > 0) munmap(room, before);
+      munmap(block + bytes, huge - before);
+      madvise(block, bytes, MADV_HUGEPAGE);  // a wish: no harm if refused
+      return block;
+    }
 #endif
+    return std::aligned_alloc(64, bytes);
+  }
+  static void give_back(void* block, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+    if (bytes >= huge) {
+      munmap(block, bytes);
+      return;
+    }
+#endif
+    std::free(block);
   }
 
   void release_locked() { trim_locked(0, 0); }
@@ -132,7 +149,7 @@ class CpuAllocator {
   void trim_locked(std::size_t bytes, std::size_t most) {
     while (!free_.empty() && stats_.in_use + stats_.cached + bytes > most) {
       const auto largest = std::prev(free_.end());
-      std::free(largest->second);
+      give_back(largest->second, largest->first);
       stats_.cached -= largest->first;
       free_.erase(largest);
     }
