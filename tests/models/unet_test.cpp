@@ -36,6 +36,7 @@ TEST_CASE("U-Net: sizes of figure 1, multiply-adds") {
   CHECK_THROWS_WITH_AS((void)same(zeros<float>({2, 10, 8, 3})), doctest::Contains("multiples of 4"), ShapeError);
   CHECK_THROWS_WITH_AS((void)same(zeros<float>({2, 12, 8, 4})), doctest::Contains("[N, H, W, 3]"), ShapeError);
   CHECK_THROWS_AS(UNet<>({.depth = 0}), ValueError);
+  CHECK_THROWS_WITH_AS(UNet<>({.dropout = 1.5}), doctest::Contains("'dropout': expected a probability in [0, 1]"), ValueError);
   // 48.1 GMAC at 256 x 256 is quadratic in the width and in the sides up to the first and last layer.
   UNet<> small({.in_channels = 1, .classes = 2});
   CHECK(static_cast<double>(nn::summarize(small, {1, 32, 32, 1}).multiply_adds) * 64e-9 == doctest::Approx(48.1).epsilon(0.01));
@@ -49,6 +50,39 @@ TEST_CASE("U-Net: inference is what its layers compute") {
     const auto x = normal<float>({1, 16, 24, 3});
     const auto recorded = net(x);
     CHECK(max_difference(no_grad([&] { return net(x); }), recorded) < 1e-5);
+  }
+}
+
+TEST_CASE("U-Net: dropout behind the last two levels of the contracting path, in training alone") {
+  const auto x = normal<float>({1, 16, 24, 3});
+  for (const int depth : {1, 3}) {
+    INFO("depth ", depth);
+    const auto same_weights = [&](double rate) {
+      default_generator() = {5};
+      return UNet<>({.classes = 3, .base = 4, .depth = depth, .dropout = rate});
+    };
+    UNet<> net = same_weights(0.5), plain = same_weights(0);
+    CHECK(nn::state_dict(net).size() == nn::state_dict(plain).size());
+    default_generator() = {7};
+    const auto dropped = net(x);
+    CHECK(default_generator().offset == 2);
+    CHECK_FALSE(equal(dropped, plain(x)));
+    // The paths written out, with the masks of the same streams: level `depth - 1` is dropped for the pooling and for the skip.
+    default_generator() = {7};
+    std::vector<Tensor<float>> levels;
+    for (int level = 0; level <= depth; ++level) {
+      const auto& part = plain.down[static_cast<std::size_t>(level)];
+      levels.push_back(part(level ? max_pool2d(levels.back(), {.kernel = 2}).output : x));
+      if (level >= depth - 1) levels.back() = dropout(levels.back(), 0.5);
+    }
+    Tensor<float> y = levels.back();
+    for (std::size_t i = 0; i < plain.up.size(); ++i) y = plain.dec[i](concat({levels[levels.size() - 2 - i], plain.up[i](y)}, -1));
+    CHECK(equal(plain.head(y), dropped));
+
+    nn::eval(net);
+    nn::eval(plain);
+    CHECK(equal(net(x), plain(x)));
+    CHECK(default_generator().offset == 2);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "segnet/models/center_crop.hpp"
 #include "segnet/nn/containers.hpp"
 #include "segnet/nn/conv_norm.hpp"
+#include "segnet/nn/dropout.hpp"
 #include "segnet/ops/concat.hpp"
 #include "segnet/ops/pooling.hpp"
 
@@ -17,6 +18,7 @@ struct UNetOptions {
   int depth = 4;            ///< number of 2x2 poolings
   bool valid = false;       ///< true: the paper's unpadded convolutions, output smaller than input; false: padding 1, same size
   bool batch_norm = false;  ///< after each 3x3 convolution, which has no bias then
+  double dropout = 0;       ///< rate behind the last two levels of the contracting path, in training (section 3.1; zhixuhao/unet: 0.5)
 };
 
 /// Two 3x3 convolutions, each with ReLU. Its parts are named as in a torch.nn.Sequential of them all: without batch norm
@@ -60,12 +62,14 @@ struct UNet {
   nn::ModuleList<nn::ConvTranspose2d<T, D>> up;  // 2x2 up-convolutions, deepest first
   nn::ModuleList<DoubleConv<T, D>> dec;          // expansive path, deepest first
   nn::Conv2d<T, D> head;
+  nn::Dropout dropout;
   UNetOptions options;
 
-  explicit UNet(const UNetOptions& o = {}) : options(o) {
+  explicit UNet(const UNetOptions& o = {}) : dropout{o.dropout}, options(o) {
     if (o.depth < 1 || o.depth > 12) throw ValueError("UNet", "depth", "1 to 12", concat(o.depth));
     if (o.base < 1 || o.classes < 1 || o.in_channels < 1)
       throw ValueError("UNet", "base, classes, in_channels", "at least 1", concat(o.base, ", ", o.classes, ", ", o.in_channels));
+    if (!(o.dropout >= 0 && o.dropout <= 1)) throw ValueError("UNet", "dropout", "a probability in [0, 1]", concat(o.dropout));
     for (int level = 0; level <= o.depth; ++level)
       down.push_back(DoubleConv<T, D>(level ? o.base << (level - 1) : o.in_channels, o.base << level, o));
     for (int level = o.depth; level-- > 0;) {
@@ -90,10 +94,14 @@ struct UNet {
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
     check(x.shape());
     std::vector<Tensor<T, D>> skips;
-    Tensor<T, D> y = down[0](x);
-    for (std::size_t level = 1; level < down.size(); ++level) {
-      skips.push_back(y);
-      y = down[level](max_pool2d(y, {.kernel = 2}).output);
+    Tensor<T, D> y = x;
+    for (std::size_t level = 0; level < down.size(); ++level) {
+      if (level > 0) {
+        skips.push_back(y);
+        y = max_pool2d(y, {.kernel = 2}).output;
+      }
+      y = down[level](std::move(y));
+      if (level + 2 >= down.size()) y = dropout(y);
     }
     for (std::size_t i = 0; i < up.size(); ++i) {
       y = up[i](y);
@@ -104,7 +112,7 @@ struct UNet {
     return head(y);
   }
 
-  SEGNET_FIELDS(down, up, dec, head)
+  SEGNET_FIELDS(down, up, dec, head, dropout)
 
  private:
   void check(const Shape& x) const {
