@@ -49,6 +49,7 @@
 #include "segnet/models/squeeze_excitation.hpp"
 #include "segnet/models/unet.hpp"
 #include "segnet/models/vgg.hpp"
+#include "segnet/models/window_scores.hpp"
 #include "segnet/nn/activation.hpp"
 #include "segnet/nn/any_module.hpp"
 #include "segnet/nn/containers.hpp"

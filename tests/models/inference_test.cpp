@@ -1,5 +1,6 @@
 #include "segnet/models/inference.hpp"
 
+#include "segnet/models/window_scores.hpp"
 #include "segnet/ops/concat.hpp"
 #include "support/testing.hpp"
 
@@ -47,4 +48,45 @@ TEST_CASE("Flips, scales and tiles together: mirrored images get mirrored probab
   const auto pixelwise = [](const Tensor<float>& y) { return concat({y, y * 2.0f}, -1); };
   CHECK(max_difference(predict_probabilities(pixelwise, x, {.tile = 5, .overlap = 2, .scales = {1, 2}}),
                        predict_probabilities(pixelwise, x, {.scales = {1, 2}})) < 1e-6);
+}
+
+TEST_CASE("Scores of windows: the largest of those that cover a pixel, 0 where none does or all are less") {
+  int calls = 0;
+  const auto network = [&](const Tensor<float>& part) {  // (1, -1) in the first window, (0.5, 2) in the second
+    CHECK(part.shape() == Shape{1, 4, 4, 1});
+    const bool first = calls++ == 0;
+    Tensor<float> y({1, 4, 4, 2});
+    for (index_t i = 0; i < 32; ++i) y.data()[i] = i % 2 ? (first ? -1.0f : 2.0f) : (first ? 1.0f : 0.5f);
+    return y;
+  };
+  const auto x = normal<float>({1, 5, 6, 1});
+  const auto scores = models::window_scores(network, x, {{0, 0, 4, 4}, {0, 2, 4, 4}}, {.side = 4, .min_side = 1});
+  REQUIRE(scores.shape() == Shape{1, 5, 6, 2});
+  const float by_column[6][2] = {{1, 0}, {1, 0}, {1, 2}, {1, 2}, {0.5f, 2}, {0.5f, 2}};
+  for (index_t h = 0; h < 5; ++h)
+    for (index_t w = 0; w < 6; ++w)
+      for (index_t c = 0; c < 2; ++c) CHECK(scores.at(0, h, w, c) == (h < 4 ? by_column[w][c] : 0));
+}
+
+TEST_CASE("Scores of windows: which are looked at, in which size, and what is refused") {
+  const auto x = normal<float>({1, 9, 12, 2});
+  const auto itself = [](const Tensor<float>& part) { return part; };
+  const models::Window large{3, 4, 5, 8}, small{0, 0, 4, 9}, square{0, 0, 5, 5};
+  const models::WindowOptions options{.side = 7, .min_side = 5, .most = 1};
+  CHECK(models::usable_windows({small, large, square}, options) == std::vector{large});
+  CHECK(models::usable_windows({small, large, square}, {.min_side = 4}) == std::vector{small, large, square});
+  const auto scores = models::window_scores(itself, x, {small, large, square}, options);
+  const auto part = resize(resize(narrow(narrow(x, 1, 3, 5), 2, 4, 8), {7, 7}), {5, 8});
+  for (index_t h = 0; h < 9; ++h)
+    for (index_t w = 0; w < 12; ++w)
+      for (index_t c = 0; c < 2; ++c)
+        CHECK(scores.at(0, h, w, c) == (h >= 3 && h < 8 && w >= 4 ? std::max(0.0f, part.at(0, h - 3, w - 4, c)) : 0));
+
+  for (const models::Window window : {models::Window{5, 0, 5, 5}, {0, 8, 5, 5}, {-1, 0, 5, 5}, {0, -1, 5, 5}, {0, 0, 0, 5}, {0, 0, 10, 5}})
+    CHECK_THROWS_WITH_AS((void)models::window_scores(itself, x, {square, window}, options),
+                         doctest::Contains(("inside of the 9 x 12 pixels of the image, got " + to_string(window)).c_str()), ValueError);
+  CHECK(to_string(models::Window{5, 0, 5, 6}) == "5 x 6 pixels (height x width) from row 5, column 0 on");
+  CHECK_THROWS_WITH_AS((void)models::window_scores(itself, x, {small}, options),
+                       doctest::Contains("one of at least 5 x 5 pixels, got none such among 1"), ValueError);
+  CHECK_THROWS_AS((void)models::window_scores(itself, normal<float>({2, 9, 12, 2}), {square}, options), ShapeError);
 }
