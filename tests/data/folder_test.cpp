@@ -2,6 +2,7 @@
 
 #include "segnet/data/camvid.hpp"
 #include "segnet/data/class_weights.hpp"
+#include "segnet/data/proposals.hpp"
 #include "segnet/data/voc.hpp"
 #include "support/files.hpp"
 
@@ -100,6 +101,48 @@ TEST_CASE("read_classes") {
   CHECK(contains(error_text<IoError>([&] { (void)read_classes(folder / "classes.txt"); }), "line 1: 256 is not between 0 and 255"));
   save(folder / "classes.txt", "\n# nothing\n");
   CHECK(contains(error_text<IoError>([&] { (void)read_classes(folder / "classes.txt"); }), "names no classes"));
+}
+
+TEST_CASE("read_proposals: windows by the name of their picture, in their order") {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& text) {
+    save(folder / "windows.txt", text);
+    return read_proposals(folder / "windows.txt");
+  };
+  const Proposals found = read("# edge boxes\n3 1 20 10 a\n\n  0 0\t5 6  b c.d \r\n0 2 7 8 a");
+  REQUIRE(found.size() == 2);
+  CHECK(found.at("a") == std::vector<segnet::models::Window>{{1, 3, 10, 20}, {2, 0, 8, 7}});
+  CHECK(found.at("b c.d") == std::vector<segnet::models::Window>{{0, 0, 6, 5}});
+  for (const char* line : {"1 2 3 4", "1 2 3 a", "1 2 3 4.5 a", "1 2 3 4a", "-1 0 2 2 a", "0 0 0 2 a", "0 0 2 -2 a", "a 1 2 3 4"})
+    CHECK(contains(
+        error_text<IoError>([&] { (void)read(concat("0 0 5 6 a\n#\n", line, "\n")); }),
+        concat("windows.txt: line 3: expected LEFT TOP WIDTH HEIGHT NAME, the first two at least 0, then at least 1, got '", line, "'")));
+  CHECK(contains(error_text<IoError>([&] { (void)read("# none\n"); }), "holds no windows"));
+  CHECK_THROWS_AS((void)read_proposals(folder / "nowhere.txt"), IoError);
+}
+
+TEST_CASE("Windows: each a sample of its own, cropped and resized; one outside of its picture is named") {
+  const TemporaryFolder folder;
+  for (const char* stem : {"a", "b", "c"}) save_pair(folder, concat("i/", stem, ".png"), concat("m/", stem, ".png"), {6, 8});
+  const Dataset pairs = FolderPairs(folder / "i", folder / "m", TWO_CLASSES);
+  const Windows windows(pairs, {{"a", {{1, 2, 4, 4}, {2, 0, 2, 8}}}, {"c", {{3, 3, 4, 4}}}, {"other", {{0, 0, 1, 1}}}}, 4);
+  REQUIRE(windows.size() == 3);
+  CHECK(windows.pictures() == 2);
+  CHECK(windows.info().classes == TWO_CLASSES.classes);
+  CHECK(windows.name(1) == "a, 2 x 8 pixels (height x width) from row 2, column 0 on");
+  const Sample a = pairs.get(0), first = windows.get(0), wide = windows.get(1);
+  for (index_t y = 0; y < 4; ++y)
+    for (index_t x = 0; x < 4; ++x) {
+      CHECK(first.label.at(y, x) == a.label.at(y + 1, x + 2));
+      for (index_t c = 0; c < 3; ++c) CHECK(first.image.at(y, x, c) == a.image.at(y + 1, x + 2, c));
+      CHECK(wide.label.at(y, x) == a.label.at(2 + y / 2, 2 * x + 1));  // the nearest pixel
+    }
+  CHECK(wide.image.shape() == Shape{4, 4, 3});
+  CHECK(contains(error_text<ValueError>([&] { (void)windows.get(2); }),
+                 "inside of the 6 x 8 pixels of 'c', got 4 x 4 pixels (height x width) from row 3, column 3 on"));
+  CHECK(contains(error_text<ValueError>([&] { (void)Windows(pairs, {{"0.9 a", {{0, 0, 1, 1}}}}, 4); }),
+                 "windows of 'a' or another of the 3 samples, got those of others, such as '0.9 a'"));
+  CHECK_THROWS_AS(Windows(pairs, {{"a", {{0, 0, 1, 1}}}}, 0), ValueError);
 }
 
 TEST_CASE("camvid: its folders, classes and weights") {

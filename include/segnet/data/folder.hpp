@@ -121,17 +121,8 @@ class FolderPairs {
 /// empty lines are skipped. Classes without colours get those of PASCAL VOC. The ignored label is 255.
 /// @throws IoError naming the line that is not understood
 [[nodiscard]] inline DatasetInfo read_classes(const std::string& path) {
-  const std::string text = read_file(path, 1 << 20);
   DatasetInfo info;
-  int line_number = 0;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string line = text.substr(begin, end - begin);
-    begin = end + 1;
-    ++line_number;
-    line.erase(std::find_if(line.rbegin(), line.rend(), [](char c) { return c != ' ' && c != '\t' && c != '\r'; }).base(), line.end());
-    line.erase(0, line.find_first_not_of(" \t"));
-    if (line.empty() || line[0] == '#') continue;
+  for_each_line(read_file(path, 1 << 20), [&](std::string line, std::size_t number) {
     const int id = static_cast<int>(info.classes.size());
     Rgb colour = id < 256 ? voc_palette()[static_cast<std::size_t>(id)] : Rgb{};
     int red, green, blue, used = 0;
@@ -139,13 +130,13 @@ class FolderPairs {
     if (std::sscanf(line.c_str(), "%255s %d %d %d%n", name, &red, &green, &blue, &used) == 4 &&
         static_cast<std::size_t>(used) == line.size()) {
       for (const int level : {red, green, blue})
-        if (level < 0 || level > 255) throw IoError(path, concat("line ", line_number, ": ", level, " is not between 0 and 255"));
+        if (level < 0 || level > 255) throw IoError(path, concat("line ", number, ": ", level, " is not between 0 and 255"));
       colour = {static_cast<std::uint8_t>(red), static_cast<std::uint8_t>(green), static_cast<std::uint8_t>(blue)};
       line = name;
     }
     info.classes.push_back(line);
     info.palette.push_back(colour);
-  }
+  });
   if (info.classes.empty()) throw IoError(path, "names no classes");
   return info;
 }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -103,6 +104,20 @@ class MappedFile {
   }
   bytes.resize(done);
   return bytes;
+}
+
+/// Calls line(text, number) for each line of a text, spaces at its ends cut off, but for empty ones and those that start with #. Lines are
+/// counted from 1.
+template <class F>
+void for_each_line(const std::string& text, const F& line) {
+  std::size_t number = 0;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const std::size_t first = std::min(text.find_first_not_of(" \t\r", begin), end), last = text.find_last_not_of(" \t\r", end - 1);
+    ++number;
+    if (first < end && text[first] != '#') line(text.substr(first, last - first + 1), number);
+    begin = end + 1;
+  }
 }
 
 /// Where a writer puts the bytes of a file, in order. See `write_file_atomically`.
