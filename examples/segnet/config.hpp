@@ -14,6 +14,7 @@ struct ModelConfig {
   int depth = 4;                  ///< U-Net: number of poolings
   bool batch_norm = true;         ///< U-Net
   bool valid = false;             ///< U-Net: the paper's unpadded convolutions
+  double dropout = 0;             ///< U-Net: rate at the end of the contracting path
   bool batch_statistics = false;  ///< FC-DenseNet: norms use the batch's statistics in evaluation too, as the paper's
   double aux = 0;                 ///< weight of an auxiliary head's loss; 0: no such head
   bool multi_scale = false;       ///< DeepLab v2: the image at three scales, the largest logit of them
@@ -83,8 +84,8 @@ struct TrainConfig {
   double max_minutes = 0;    ///< stop at the first epoch that ends later; 0: no limit
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, batch_statistics, aux, multi_scale,
-                                                output_stride, classes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(ModelConfig, name, width, depth, batch_norm, valid, dropout, batch_statistics, aux,
+                                                multi_scale, output_stride, classes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, masks, val_images, val_masks, classes, class_names,
                                                 ignore_index, scene_size, scene_train, scene_val, scene_side_min, scene_side_max,
                                                 scene_objects_min, scene_objects_max)

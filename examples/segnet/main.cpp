@@ -19,6 +19,9 @@ void add_model_options(CLI::App* app, ModelConfig& model) {
   app->add_option("--depth", model.depth, "U-Net: number of 2x2 poolings")->capture_default_str();
   app->add_flag("--batch-norm,!--no-batch-norm", model.batch_norm, "U-Net: batch norm after each 3x3 convolution (default on)");
   app->add_flag("--valid", model.valid, "U-Net: the paper's convolutions without padding");
+  app->add_option("--dropout", model.dropout, "U-Net: rate behind the last two levels of the contracting path, 0.5 in its recipes; 0: none")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
   app->add_flag("--batch-statistics,!--running-statistics", model.batch_statistics,
                 "fc-densenet: norms use the statistics of the batch in evaluation too, as the authors' do (the recipes' default)");
   app->add_option("--aux", model.aux, "fcn-resnet, deeplabv3, pspnet: weight of the loss of an auxiliary head on layer3; 0: no such head")

@@ -11,11 +11,15 @@ std::vector<NetworkInfo> small_networks() {
   return {
       {.name = "unet",
        .source = "Ronneberger et al. 2015, arXiv:1505.04597",
-       .description = "encoder, decoder and skips; --width, --depth, --batch-norm, --valid",
+       .description = "encoder, decoder and skips; --width, --depth, --batch-norm, --valid, --dropout",
        .build =
            []<class T, class D>(const ModelConfig& c) {
-             return nn::AnyModule<T, D>(AnySize<UNet<T, D>>{
-                 UNet<T, D>({.classes = c.classes, .base = c.width, .depth = c.depth, .valid = c.valid, .batch_norm = c.batch_norm})});
+             return nn::AnyModule<T, D>(AnySize<UNet<T, D>>{UNet<T, D>({.classes = c.classes,
+                                                                        .base = c.width,
+                                                                        .depth = c.depth,
+                                                                        .valid = c.valid,
+                                                                        .batch_norm = c.batch_norm,
+                                                                        .dropout = c.dropout})});
            },
        .width = 32,
        .published = {.classes = 21, .input = {1, 256, 256, 3}, .parameters = 31'033'045, .giga_multiply_adds = 48.1},

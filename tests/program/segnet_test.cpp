@@ -360,9 +360,10 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   CHECK(has(config({"--recipe", "pspnet"}), "\"rotate\": 10.0"));
   CHECK(has(config({"--recipe", "pspnet", "--rotate", "0"}), "\"rotate\": 0.0"));
   const std::string unet = config({"--recipe", "unet-paper", "--border-inside"});
-  for (const char* setting :
-       {"\"elastic\": 10.0", "\"border_weight\": 10.0", "\"border_sigma\": 5.0", "\"border_inside\": true", "\"valid\": true"})
+  for (const char* setting : {"\"elastic\": 10.0", "\"border_weight\": 10.0", "\"border_sigma\": 5.0", "\"border_inside\": true",
+                              "\"valid\": true", "\"dropout\": 0.5"})
     CHECK(has(unet, setting));
+  CHECK(has(config({"--recipe", "unet", "--dropout", "0.25"}), "\"dropout\": 0.25"));
   CHECK(has(config({"--recipe", "deconvnet-stage1"}), "\"object_crop\": 250"));
   CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
   CHECK(has(config({"--recipe", "fc-densenet56"}), "\"batch_statistics\": true"));
@@ -464,6 +465,7 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails(train({"--model", "vnet"}), "vnet");
   fails(train({"--model", "resnet18"}), "classifier");
   fails(train({"--depth", "0"}), "depth");
+  fails(train({"--dropout", "2"}), "--dropout");
   fails(train({"--device", "tpu"}), "--device");
   fails(train({"--precision", "bf16"}), "--precision");
   fails(train({"--images", folder / "empty"}), "empty");
