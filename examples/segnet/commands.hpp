@@ -6,11 +6,18 @@
 
 namespace segnet::program {
 
+/// Pictures seen through windows of them.
+struct WindowConfig {
+  std::string proposals;  ///< the file of windows; empty: the whole picture
+  std::string ensemble;   ///< a checkpoint whose scores of the whole picture are multiplied with those of the windows
+};
+
 struct EvalConfig {
   std::string checkpoint, split = "val", output;
   DataConfig data;
   DeviceConfig compute;
   models::InferenceOptions inference;
+  WindowConfig windows;
   bool other_data = false;
   std::int64_t batch = 1;
 };
@@ -20,6 +27,7 @@ struct PredictConfig {
   std::vector<std::string> inputs;
   DeviceConfig compute;
   models::InferenceOptions inference;
+  WindowConfig windows;
   bool probabilities = false;
 };
 

@@ -54,6 +54,8 @@ struct TrainConfig {
   std::int64_t batch = 8;
   std::int64_t crop_h = 0, crop_w = 0;  ///< 0: the whole image
   std::int64_t object_crop = 0;         ///< side of a square around one object, before everything else; 0: the whole image
+  std::int64_t window_crop = 0;         ///< side of the windows of images that are the training samples; 0: the images are
+  std::string proposals = {};           ///< the file of these windows
   double scale_min = 1, scale_max = 1;  ///< random scale before the crop
   double rotate = 0;                    ///< degrees at most, either way
   double elastic = 0;                   ///< pixels: standard deviation of the vectors of an elastic deformation
@@ -91,10 +93,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DataConfig, kind, root, images, 
                                                 scene_objects_min, scene_objects_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(DeviceConfig, device, precision)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, compute, output, recipe, init, freeze, head, freeze_norms, epochs,
-                                                patience, steps, batch, crop_h, crop_w, object_crop, scale_min, scale_max, rotate, elastic,
-                                                flip, jitter, blur, optimizer, lr, weight_decay, momentum, lr_head, lr_bias, alpha, eps,
-                                                schedule, power, gamma, step_size, warmup, clip, label_smoothing, class_weights,
-                                                border_weight, border_sigma, border_inside, ema, seed, workers, cache, eval_every,
-                                                checkpoint_every, max_minutes)
+                                                patience, steps, batch, crop_h, crop_w, object_crop, window_crop, proposals, scale_min,
+                                                scale_max, rotate, elastic, flip, jitter, blur, optimizer, lr, weight_decay, momentum,
+                                                lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size, warmup, clip,
+                                                label_smoothing, class_weights, border_weight, border_sigma, border_inside, ema, seed,
+                                                workers, cache, eval_every, checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

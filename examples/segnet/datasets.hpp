@@ -6,6 +6,7 @@
 #include "segnet/data/camvid.hpp"
 #include "segnet/data/class_weights.hpp"
 #include "segnet/data/folder.hpp"
+#include "segnet/data/proposals.hpp"
 #include "segnet/data/scenes.hpp"
 #include "segnet/data/voc.hpp"
 
@@ -66,6 +67,19 @@ inline data::Dataset open_dataset(const DataConfig& c, const std::string& split,
   if (c.kind == "camvid") return data::camvid(c.root, split_of(split));
   if (c.kind == "voc") return data::voc(c.root, split, {.instances = instances});
   throw ValueError("program", "--data", "scenes, camvid, voc or folder", c.kind);
+}
+
+/// What is trained on: `images`, or with --window-crop their windows. @throws IoError, ValueError: the file of windows, or options
+inline data::Dataset training_samples(const TrainConfig& c, const data::Dataset& images) {
+  if (c.window_crop == 0 && c.proposals.empty()) return images;
+  if (c.window_crop == 0 || c.proposals.empty())
+    throw ValueError("train", "--window-crop, --proposals", "both, or neither for whole images",
+                     concat("--window-crop ", c.window_crop, c.proposals.empty() ? " without" : " with", " --proposals"));
+  if (c.object_crop > 0) throw ValueError("train", "--object-crop", "0 with --window-crop", concat(c.object_crop));
+  const data::Windows windows(images, data::read_proposals(c.proposals), c.window_crop);
+  std::printf("%s: %lld windows of %lld of %lld training images\n", c.proposals.c_str(), static_cast<long long>(windows.size()),
+              static_cast<long long>(windows.pictures()), static_cast<long long>(images.size()));
+  return windows;
 }
 
 /// Median frequency balancing: the published constants of CamVid, else counted in the training set.

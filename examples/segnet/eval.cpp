@@ -3,6 +3,7 @@
 #include "datasets.hpp"
 #include "device.hpp"
 #include "report.hpp"
+#include "windows.hpp"
 
 namespace segnet::program {
 
@@ -16,9 +17,14 @@ int eval(const EvalConfig& config) {
   if (dataset.info().classes.size() != trained.header.classes.size())
     throw ValueError("eval", "data", concat("the ", trained.header.classes.size(), " classes that the network was trained on"),
                      concat(dataset.info().classes.size(), " classes"));
-  const Evaluation scores =
-      evaluate(trained.network, trained.info(), dataset,
-               {.batch = config.batch, .inference = config.inference, .samples = config.output.empty() ? 0 : 8, .show = true});
+  EvaluateOptions options{.batch = config.batch, .inference = config.inference, .samples = config.output.empty() ? 0 : 8, .show = true};
+  if (!config.windows.proposals.empty()) {
+    const auto predict = std::make_shared<WindowPrediction<T, D>>(trained, config.windows);
+    for (index_t i = 0; i < dataset.size(); ++i) (void)predict->windows(dataset.name(i));  // what is missing is said at once
+    options.probabilities = [predict](const data::Sample& sample) { return (*predict)(sample.image, sample.name); };
+    options.batch = 1;
+  }
+  const Evaluation scores = evaluate(trained.network, trained.info(), dataset, options);
   std::printf("%s\n%lld images (%s), %.1f images/s, loss %.4f\n", scores.confusion.table(dataset.info().classes).c_str(),
               static_cast<long long>(dataset.size()), config.split.c_str(), scores.images_per_second, scores.loss);
   if (!config.output.empty()) {

@@ -1,6 +1,8 @@
 // Scores of a network on a data set, at full size.
 #pragma once
 
+#include <functional>
+
 #include "checkpoint.hpp"
 #include "progress.hpp"
 #include "segnet/data/loader.hpp"
@@ -11,8 +13,9 @@ namespace segnet::program {
 struct EvaluateOptions {
   std::int64_t batch = 1;
   models::InferenceOptions inference = {};
-  std::int64_t samples = 0;  ///< pictures to keep, spread evenly over the data set
-  bool show = false;         ///< a progress bar
+  std::function<Tensor<float>(const data::Sample&)> probabilities = {};  ///< [1, H, W, classes] otherwise than by `inference`; batch: 1
+  std::int64_t samples = 0;                                              ///< pictures to keep, spread evenly over the data set
+  bool show = false;                                                     ///< a progress bar
 };
 
 struct SamplePicture {
@@ -48,7 +51,9 @@ Evaluation evaluate(nn::AnyModule<T, D>& network, const NetworkInfo& info, const
       x.alias({1, h, w, 3}, i * h * w * 3).copy_from(network_input(info, sample.image));
       target.alias({h, w}, i * h * w).copy_from(sample.label);
     }
-    const Tensor<float> probabilities = models::predict_probabilities(infer, cast<T>(x.to<D>()), options.inference).template to<Cpu>();
+    const Tensor<float> probabilities =
+        options.probabilities ? options.probabilities(waiting[0])
+                              : models::predict_probabilities(infer, cast<T>(x.to<D>()), options.inference).template to<Cpu>();
     const Tensor<std::int32_t> prediction = models::most_likely(probabilities);
     result.confusion.add(prediction, target);
     const index_t C = probabilities.dim(3);

@@ -83,6 +83,18 @@ void add_inference_options(CLI::App* app, segnet::models::InferenceOptions& o) {
       "average over the picture resized by these factors, 0.5,0.75,1,1.25,1.5,1.75 in papers");
 }
 
+/// How they see a picture through windows of it instead.
+void add_window_options(CLI::App* app, WindowConfig& c) {
+  CLI::Option* proposals = app->add_option(
+      "--proposals", c.proposals,
+      "windows to look at instead of the whole picture, the first 50 of at least 112 x 112 pixels, each resized to 224 x 224; the largest "
+      "score of them counts. A file of lines LEFT TOP WIDTH HEIGHT NAME, NAME that of the picture without extension");
+  for (const char* other : {"--tile", "--flip-test", "--scales"}) proposals->excludes(app->get_option(other));
+  app->add_option("--ensemble", c.ensemble,
+                  "checkpoint of another network, which sees the whole picture: the product of both scores counts")
+      ->needs(proposals);
+}
+
 /// "10x" or "10"
 void add_factor_option(CLI::App* app, const std::string& name, double& factor, const std::string& description) {
   app->add_option_function<std::string>(
@@ -119,6 +131,9 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   app->add_option("--object-crop", c.object_crop,
                   "voc: instead of the image a square around one of its objects, resized to this side, other classes as background; 0: no")
       ->check(CLI::NonNegativeNumber);
+  app->add_option("--window-crop", c.window_crop, "instead of the images the windows of --proposals, resized to this side; 0: no")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--proposals", c.proposals, "file of windows of the training images: lines LEFT TOP WIDTH HEIGHT NAME, see `eval`");
   app->add_option("--scale-min", c.scale_min, "random scale before the crop")->capture_default_str();
   app->add_option("--scale-max", c.scale_max, "")->capture_default_str();
   app->add_option("--rotate", c.rotate, "random rotation: degrees, at most, either way")
@@ -204,6 +219,7 @@ int main(int argc, char** argv) {
   eval->add_option("-o,--output", eval_config.output, "folder for the table, the report and sample pictures");
   eval->add_option("--batch", eval_config.batch, "images per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
   add_inference_options(eval, eval_config.inference);
+  add_window_options(eval, eval_config.windows);
   eval->add_flag("--other-data", eval_config.other_data, "score on the data set given here, not on the one of the checkpoint");
   add_data_options(eval, eval_config.data);
   add_device_options(eval, eval_config.compute);
@@ -218,6 +234,7 @@ int main(int argc, char** argv) {
   predict->add_option("-o,--output", predict_config.output, "folder of the results")->capture_default_str();
   predict->add_flag("--probabilities", predict_config.probabilities, "also one grey map per class, 255 = certain");
   add_inference_options(predict, predict_config.inference);
+  add_window_options(predict, predict_config.windows);
   add_device_options(predict, predict_config.compute);
   predict->callback([&] { exit_code = run_predict(predict_config); });
 

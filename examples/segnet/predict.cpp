@@ -7,6 +7,7 @@
 #include "progress.hpp"
 #include "segnet/io/label_map.hpp"
 #include "segnet/report/overlay.hpp"
+#include "windows.hpp"
 
 namespace segnet::program {
 
@@ -44,6 +45,11 @@ int predict(const PredictConfig& config) {
   const auto trained = load_network<T, D>(config.checkpoint);
   const std::vector<fs::path> files = pictures(config.inputs);
   check_inference("predict", config.inference);
+  std::optional<WindowPrediction<T, D>> windows;
+  if (!config.windows.proposals.empty()) {
+    windows.emplace(trained, config.windows);
+    for (const fs::path& file : files) (void)windows->windows(file.stem().string());  // what is missing is said at once
+  }
   const OutputFolder output(config.output);
 
   const auto infer = for_inference(trained.network);
@@ -55,7 +61,8 @@ int predict(const PredictConfig& config) {
       throw IoError(files[i].string(),
                     concat("would overwrite the result of ", at->second.string(), ": the names differ by folder or extension only"));
     const Tensor<std::uint8_t> image = read_image(files[i].string());
-    const Tensor<float> probabilities = models::predict_probabilities(infer, trained.input(image), config.inference).template to<Cpu>();
+    const Tensor<float> probabilities =
+        windows ? (*windows)(image, stem) : models::predict_probabilities(infer, trained.input(image), config.inference).template to<Cpu>();
     const Tensor<std::int32_t> labels = models::most_likely(probabilities).alias({image.dim(0), image.dim(1)});
     const std::string base = output.of(stem);
     write_label_map(base + ".png", labels, trained.header.palette);

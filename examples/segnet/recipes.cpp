@@ -59,7 +59,7 @@ void add_fc_densenet(std::vector<Recipe>& list, const char* model) {
                   "batch 3 and the decay of the rate, as before"});
 }
 
-/// The second stage, on crops of any kind.
+/// The second stage, on windows of proposals.
 TrainConfig deconvnet() {
   return {.model = {.name = "deconvnet"},
           .data = voc,
@@ -67,6 +67,7 @@ TrainConfig deconvnet() {
           .batch = 64,
           .crop_h = 224,
           .crop_w = 224,
+          .window_crop = 250,
           .optimizer = "sgd",
           .lr = 0.01,
           .weight_decay = 5e-4,
@@ -79,6 +80,7 @@ TrainConfig deconvnet() {
 TrainConfig deconvnet_objects() {
   TrainConfig c = deconvnet();
   c.object_crop = 250;
+  c.window_crop = 0;
   c.steps = 20000;
   c.step_size = 9000;
   return c;
@@ -177,7 +179,9 @@ std::vector<Recipe> all() {
       {"fcn8s", fcn_source, "from a trained fcn16s: --init", fcn("fcn8s", 1e-14, 100000)},
       {"fcn8s-at-once", fcn_source, "from VGG-16: --init", fcn("fcn8s-at-once", 1e-10, 300000)},
       {"deconvnet", "Noh et al. 2015, arXiv:1505.04366, second stage, and the authors' solver",
-       "from deconvnet-stage1: --init; the authors crop windows of proposals, resized to 250 x 250", deconvnet()},
+       "from deconvnet-stage1: --init; windows of edge boxes or other proposals: --proposals; then eval and predict with --proposals, and "
+       "--ensemble with fcn8s",
+       deconvnet(), "all proposals of the file are trained on, as they are"},
       {"deconvnet-stage1", "Noh et al. 2015, arXiv:1505.04366, first stage, and the authors' solver",
        "from VGG-16: --init; one object of each image an epoch, in a square around it; then deconvnet", deconvnet_objects(),
        "the square is 1.2 times as large as the object"},

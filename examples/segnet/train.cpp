@@ -208,7 +208,7 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
     const bool instances = config.object_crop > 0 || config.border_weight > 0;
     return data::Dataset(data::Cached(open_dataset(config.data, split, instances), static_cast<std::size_t>(config.cache * 0x1p30)));
   };
-  const data::Dataset train_data = open("train"), val_data = open("val");
+  const data::Dataset train_data = training_samples(config, open("train")), val_data = open("val");
   config.model.classes = static_cast<std::int64_t>(train_data.info().classes.size());
   data::Augmentation augmentation = augmentation_of(config, info, train_data);
   Tensor<float, D> class_weight;
@@ -231,9 +231,9 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   const std::int64_t total_steps = config.steps > 0 ? config.steps : batches * config.epochs;
   const int epochs = static_cast<int>((total_steps + batches - 1) / batches);
   const optim::Schedule schedule = make_schedule(config, total_steps, batches);
-  std::printf("%s  %s parameters  %s: %lld training images, %lld held out, %zu classes\n", config.model.name.c_str(),
+  std::printf("%s  %s parameters  %s: %lld training %s, %lld held out, %zu classes\n", config.model.name.c_str(),
               nn::grouped(count_parameters(training.network)).c_str(), config.data.kind.c_str(), static_cast<long long>(train_data.size()),
-              static_cast<long long>(val_data.size()), train_data.info().classes.size());
+              config.window_crop > 0 ? "windows" : "images", static_cast<long long>(val_data.size()), train_data.info().classes.size());
   std::printf("%lld steps, %lld an epoch, batch %lld, %s%s\n", static_cast<long long>(total_steps), static_cast<long long>(batches),
               static_cast<long long>(config.batch), computes_on<D>(config).c_str(),
               checkpoint ? concat(", resumed after step ", state.step).c_str() : "");

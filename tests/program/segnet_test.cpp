@@ -244,6 +244,72 @@ TEST_CASE("an auxiliary head: trained with, predicted without") {
   CHECK(read_label_map(folder / "out/0.png").shape() == Shape{24, 32});
 }
 
+TEST_CASE("proposals: windows to train on, and to look at pictures through, alone and with another network") {
+  NEEDS_PROGRAM
+  const Folder folder;
+  write_pairs(folder);
+  write_file_atomically(folder / "windows.txt", "0 0 20 24 3\n4 2 24 18 3\n# another\n8 0 24 24 11\n0 0 9 9 elsewhere\n");
+  const auto train = [&](const std::string& output, std::vector<std::string> more) {
+    more.insert(more.begin(), {"--epochs", "2", "--border-weight", "0", "--proposals", folder / "windows.txt"});
+    return run(folder, train_arguments(folder, folder / output, more));
+  };
+  const Outcome trained = train("run", {"--window-crop", "20", "--crop", "16"});
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  CHECK(trained.out.find("windows.txt: 3 windows of 2 of 11 training images\n") != std::string::npos);
+
+  fs::create_directories(folder / "big");
+  fs::create_directories(folder / "masks_of_big");
+  write_png(folder / "big/a b.png", testing::integers<std::uint8_t>({130, 150, 3}, 0, 255));
+  write_label_map(folder / "masks_of_big/a b.png", testing::integers<std::int32_t>({130, 150}, 0, 1));
+  write_file_atomically(folder / "big.txt", "10 5 120 115 a b\n20 5 130 115 a b\n0 0 111 130 a b\n");
+  const std::string checkpoint = folder / "run/best.safetensors";
+  const auto predict = [&](const std::string& output, std::vector<std::string> more) {
+    more.insert(more.begin(), {"predict", checkpoint, folder / "big", "--probabilities", "-o", folder / output});
+    const Outcome end = run(folder, more);
+    INFO(end.err);
+    REQUIRE(end.code == 0);
+    return read_image(folder / (output + "/a b_0.png"));
+  };
+  const auto alone = predict("alone", {"--proposals", folder / "big.txt"});
+  const auto both = predict("both", {"--proposals", folder / "big.txt", "--ensemble", checkpoint});
+  index_t inside = 0, differ = 0;
+  for (index_t y = 0; y < 130; ++y)
+    for (index_t x = 0; x < 150; ++x) {
+      const bool covered = y >= 5 && y < 120 && x >= 10;
+      if (!covered) CHECK(alone.at(y, x, 0) == 128);  // two classes with a score of 0
+      if (!covered) CHECK(both.at(y, x, 0) == 128);
+      inside += covered && alone.at(y, x, 0) != 128;
+      differ += alone.at(y, x, 0) != both.at(y, x, 0);
+    }
+  CHECK(inside > 115 * 140 / 2);
+  CHECK(differ > 0);
+  const auto eval = [&](const std::string& proposals) {
+    return run(folder, {"eval", checkpoint, "--other-data", "--data", "folder", "--images", folder / "big", "--masks",
+                        folder / "masks_of_big", "--classes", "2", "--split", "train", "--proposals", proposals});
+  };
+  CHECK(eval(folder / "big.txt").out.find("1 images (train)") != std::string::npos);
+
+  const auto fails = [&](const Outcome& end, const std::string& named) {
+    INFO(end.err);
+    CHECK(end.code == 2);
+    CHECK(end.err.find(named) != std::string::npos);
+  };
+  const auto of = [&](const std::string& text) {
+    write_file_atomically(folder / "bad.txt", text);
+    return eval(folder / "bad.txt");
+  };
+  fails(of("0 0 120 120 a"), "bad.txt: names no window of the picture 'a b'");
+  fails(of("0 0 111 130 a b"), "bad.txt: has no window of at least 112 x 112 pixels for the picture 'a b'");
+  fails(of("0 0 120 120 a b\n40 0 112 112 a b"), "bad.txt: picture 'a b': ");
+  fails(of("0 0 120 120 a b\n0 0 120 a b"), "bad.txt: line 2: ");
+  fails(run(folder, {"predict", checkpoint, folder / "big", "--proposals", folder / "big.txt", "--tile", "64"}), "--tile");
+  fails(run(folder, {"predict", checkpoint, folder / "big", "--ensemble", checkpoint}), "--proposals");
+  fails(train("bad", {}), "both, or neither");
+  fails(train("bad", {"--window-crop", "20", "--object-crop", "20"}), "--object-crop");
+  fails(run(folder, {"train", "--recipe", "deconvnet", "--data", "scenes", "-o", folder / "bad"}), "--window-crop 250 without --proposals");
+}
+
 TEST_CASE("transfer learning: what is frozen stays to the bit, what is new learns faster, a resume needs nothing again") {
   NEEDS_PROGRAM
   const Folder folder;
@@ -365,6 +431,8 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
     CHECK(has(unet, setting));
   CHECK(has(config({"--recipe", "unet", "--dropout", "0.25"}), "\"dropout\": 0.25"));
   CHECK(has(config({"--recipe", "deconvnet-stage1"}), "\"object_crop\": 250"));
+  CHECK(has(config({"--recipe", "deconvnet-stage1"}), "\"window_crop\": 0"));
+  CHECK(has(config({"--recipe", "deconvnet"}), "\"window_crop\": 250"));
   CHECK(has(config({"--recipe", "fc-densenet56-finetune"}), "\"patience\": 50"));
   CHECK(has(config({"--recipe", "fc-densenet56"}), "\"batch_statistics\": true"));
   CHECK(has(config({"--recipe", "fc-densenet56", "--running-statistics"}), "\"batch_statistics\": false"));

@@ -14,8 +14,9 @@ struct DeconvNetOptions {
   index_t window = 7;     ///< kernel of fc6 and fc6-deconv: the network's view is 32 times as large
 };
 
-/// [N, H, W, in_channels] -> logits [N, H, W, classes]. The paper's inputs are object proposals of 224 x 224; any H and W that 32 divides
-/// will do from 32 * window on. Every transposed convolution has stride 1 (size stays): unpooling alone makes images larger.
+/// [N, H, W, in_channels] -> logits [N, H, W, classes]. The paper's inputs are object proposals of 224 x 224, whose scores
+/// `window_scores` puts together; any H and W that 32 divides will do from 32 * window on. Every transposed convolution has stride 1 (size
+/// stays): unpooling alone makes images larger.
 ///
 /// Names follow the authors' Caffe definition: conv1_1, bn1_1, ..., fc6, bnfc6, fc7, bnfc7, fc6-deconv, fc6-deconv-bn, deconv5_1,
 /// debn5_1, ..., seg-score. Weights of the decoder are N(0, 0.01^2), biases 0, batch norms scale by 1 and shift by 0.001.
