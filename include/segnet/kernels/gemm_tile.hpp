@@ -214,18 +214,20 @@ template <Isa isa, int MR, int step, class T>
 SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
   constexpr index_t lanes = Simd<T, isa>::lanes, width = 2 * lanes, deepest = (1 << 19) / (width * static_cast<index_t>(sizeof(T)));
   const index_t parts = std::max<index_t>((b.depth + deepest - 1) / deepest, 1);
-  for (index_t i = first * parts; i < last * parts; ++i) {
-    const index_t part = i % parts, column = i / parts * width, columns = std::min(width, b.columns - column);
-    for (index_t t = 0; t < count; ++t) {
-      const index_t from = tiles[t].taps * part / parts, to = tiles[t].taps * (part + 1) / parts;
-      if (from == to && parts > 1) continue;
-      if constexpr (MR == tile_rows(isa))
-        if (columns > lanes) {
-          multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, from, to, add);
-          continue;
-        }
-      multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, from, to, add);
-    }
+  for (index_t panel = first; panel < last; ++panel) {
+    const index_t column = panel * width, columns = std::min(width, b.columns - column);
+    for (index_t part = 0; part < parts; ++part)
+      for (index_t t = 0; t < count; ++t) {
+        // Divisions take as long as several steps of a tile.
+        const index_t taps = tiles[t].taps, from = parts == 1 ? 0 : taps * part / parts, to = parts == 1 ? taps : taps * (part + 1) / parts;
+        if (from == to && parts > 1) continue;
+        if constexpr (MR == tile_rows(isa))
+          if (columns > lanes) {
+            multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, from, to, add);
+            continue;
+          }
+        multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, from, to, add);
+      }
   }
 }
 
