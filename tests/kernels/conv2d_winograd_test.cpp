@@ -36,7 +36,7 @@ const Case cases[] = {
     {{1, 9, 9, 6}, 6, {.dilation = 4}},
     {{1, 4, 4, 4}, 4, {.padding = {Extent2(5, 6), Extent2(7, 3)}}},  // more padding than the kernel reaches over
     {{2, 37, 41, 36}, 68, {.padding = 1}},
-    {{1, 20, 20, 200}, 150, {.padding = 1}},
+    {{2, 20, 20, 200}, 150, {.padding = 1}},  // U is made anew for each of several blocks
     {{0, 5, 5, 4}, 4, {.padding = 1}},
 };
 

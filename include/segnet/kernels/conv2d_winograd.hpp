@@ -6,7 +6,7 @@
 //
 //   V [position][tile][channel]    = B^T d B   of the block's tiles, in parts of some channels
 //   U [position][channel][output]  = G g G^T   of a panel of outputs and some channels, made anew for each block where all of U would not
-//                                              stay in the cache: that is cheaper than to fetch it
+//                                              stay in the cache: that is cheaper than to fetch it; see conv2d_winograd_weight.hpp
 //   M [position][tile][output]    += V U
 //   Y                              = A^T M A   into the image, with the epilogue
 //
@@ -19,7 +19,7 @@
 
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/conv2d_epilogue.hpp"
-#include "segnet/kernels/conv2d_winograd_tiles.hpp"
+#include "segnet/kernels/conv2d_winograd_weight.hpp"
 
 namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 
@@ -27,47 +27,11 @@ namespace segnet::kernels::winograd::inline SEGNET_LAYOUT {
 /// source pixel (h - padding.h + i * dilation.h, v - padding.w + j * dilation.w) times weight(o, i, j, k).
 template <class T>
 struct Correlation {
-  const T *source, *weight;  // [N, H, W, groups * K], [O, 3, 3, C / groups] of the convolution
-  T* target;                 // [N, OH, OW, groups * O]
+  const T* source;  // [N, H, W, groups * K]
+  Weight<T> weight;
+  T* target;  // [N, OH, OW, groups * O]
   index_t N, H, W, K, OH, OW, O, groups;
   Extent2 padding, dilation;
-  bool transposed;  // of the weight: K counts outputs of the convolution, O its inputs, and the taps run backwards
-
-  /// to[tap * step + k * width + o] = weight(column + o, tap, k0 + k) of a group, for k < depth and o < width, zero where there is no such
-  /// output. What is read next lies far away, and is on its way before.
-  void pack(index_t group, index_t k0, index_t depth, index_t column, index_t width, T* to, index_t step) const {
-    const index_t columns = std::min(width, O - column);
-    if (transposed) copy_rows(weight + (group * K + k0) * 9 * O + column, depth, columns, width, to, step);
-    else
-      for (index_t tap = 0; tap < 9; ++tap) {
-        const T* from = weight + ((group * O + column) * 9 + tap) * K + k0;
-        if (tap < 8)
-          for (index_t o = 0; o < columns; ++o)
-            for (index_t k = 0; k < depth; k += line<T>) __builtin_prefetch(from + (o * 9 + 1) * K + k, 0, 2);  // in the second level
-        pack_panel_transposed(from, 9 * K, depth, columns, width, to + tap * step);
-      }
-  }
-
- private:
-  void copy_rows(const T* from, index_t depth, index_t columns, index_t width, T* to, index_t step) const {
-    vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
-      using S = Simd<T, decltype(isa)::value>;
-      for (index_t k = 0; k < depth; ++k)
-        for (index_t tap = 0; tap < 9; ++tap) {
-          const T* row = from + (k * 9 + 8 - tap) * O;
-          T* out = to + tap * step + k * width;
-          index_t o = 0;
-          for (; o + S::lanes <= columns; o += S::lanes) {
-            if (k + 2 < depth) {
-              __builtin_prefetch(row + 18 * O + o, 0, 2);
-              __builtin_prefetch(out + 2 * width + o, 1);
-            }
-            S::at(out + o) = S::load(row + o);
-          }
-          for (; o < width; ++o) out[o] = o < columns ? row[o] : T(0);
-        }
-    });
-  }
 };
 
 /// How the work is cut up.
@@ -86,58 +50,48 @@ struct Plan {
       : tiling(c.N, c.OH, c.OW, c.padding, c.dilation, tile), m(tile), positions((m + 2) * (m + 2)), K(c.K), O(c.O), groups(c.groups) {
     constexpr index_t size = sizeof(T), some = 256 / size, cache = (1 << 18) / size, most = (1 << 22) / size, kept = (1 << 20) / size;
     const index_t lanes = PackedPanels<T>::lanes();
-    depth = round_up(divide_up(K, divide_up(K, some)), lanes);
-    depths = divide_up(K, depth);
-    width = std::min(PackedPanels<T>::width(), round_up(O, lanes));
+    keeps_u = groups * positions * K * round_up(O, lanes) <= kept;
+    // Wide panels read V less often; U and M of them are larger, and parts less deep. Where all of U is kept, what is deep is better: sums
+    // are added to M less often. Bits depend on the depth, which must not depend on the threads; narrow panels are for more of those.
+    const index_t wide = panel_vectors(current_isa()), deepest = keeps_u || O <= 2 * lanes ? some : 2 * some / wide;
+    const bool few = divide_up(tiles(), 64) * groups * divide_up(O, wide * lanes) < threads;
+    width = std::min((keeps_u || few ? 2 : wide) * lanes, round_up(O, lanes));
     widths = divide_up(O, width);
-    keeps_u = parts() * u_size() <= kept;
+    depth = round_up(divide_up(K, divide_up(K, deepest)), lanes);
+    depths = divide_up(K, depth);
     // Where all of U is kept, the rest stays in a second-level cache of 1 MiB. Else parts of U are made anew for each block, and the more
     // tiles they serve the better: products fetch V from farther away while they compute.
-    const index_t room = most - u_size() - packed_size() - positions * line<T>, each = positions * (depths * depth + width);
+    const index_t room = most - u_size() - positions * line<T>, each = positions * (depths * depth + width);
     block = keeps_u ? std::max<index_t>(cache / each, 24) : std::clamp<index_t>(room / (each + positions * line<T>), 24, 64);
     // Blocks of about the same size. Products are fastest in whole tiles.
     const index_t even = std::max<index_t>(divide_up(tiles(), std::max<index_t>(divide_up(tiles(), block), 1)), 1);
     block = round_up(even, even < tiles() && round_up(even, 3 * rows_step()) <= block ? 3 * rows_step() : rows_step());
     blocks = divide_up(tiles(), block);
     slots = std::clamp<index_t>((room - positions * m_step()) / v_size(), 1, depths);
-    packs_ahead = !keeps_u && blocks > 1;
+    packs_ahead = !keeps_u && blocks > (c.weight.transposed ? 2 : 1);  // twice is no dearer where nothing is turned over
     splits = threads == 1 ? 1 : std::clamp<index_t>(divide_up(2 * threads, std::max<index_t>(blocks * groups, 1)), 1, widths);
     widths_each = divide_up(widths, splits);
   }
 
   index_t tiles() const { return tiling.size(); }
   index_t parts() const { return groups * widths * depths; }  // of U
-  // Steps between positions, and between taps of a packed kernel.
+  // Steps between positions.
   index_t v_step() const { return block * depth + line<T>; }
   index_t u_step() const { return depth * width + 3 * line<T>; }
   index_t m_step() const { return block * width + line<T>; }
-  index_t tap_step() const { return depth * width + line<T>; }
   index_t v_size() const { return positions * v_step(); }
   index_t u_size() const { return positions * u_step(); }
-  index_t packed_size() const { return 9 * tap_step(); }
-  index_t part_size() const { return keeps_u ? u_size() : packs_ahead ? packed_size() : 0; }  // of what is made ahead of all blocks
-  // What a worker has for itself: V, M, a part of U and of the packed kernel.
+  /// Of what is made ahead of all blocks.
+  index_t part_size() const { return keeps_u ? u_size() : packs_ahead ? Weight<T>::packed_size(depth, width) : 0; }
+  typename Weight<T>::Part part(index_t i) const {
+    const index_t group = i / (widths * depths), o = i / depths % widths * width, k = i % depths * depth;
+    return {group, k, std::min(depth, K - k), o, PackedPanels<T>::rounded(std::min(width, O - o))};
+  }
+  // What a worker has for itself: V, M and a part of U.
   index_t m_begin() const { return v_size() * slots; }
   index_t u_begin() const { return m_begin() + positions * m_step(); }
-  index_t packed_begin() const { return u_begin() + (keeps_u ? 0 : u_size()); }
-  index_t scratch_size() const { return packed_begin() + (packs_ahead ? 0 : packed_size()); }
+  index_t scratch_size() const { return u_begin() + (keeps_u ? 0 : u_size()); }
 };
-
-/// U of as many numbers as a packed kernel [9][count] has for each tap.
-template <int n, class T>
-void transform_kernel(const Plan<T>& plan, const T* packed, index_t count, T* u) {
-  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
-    using S = Simd<T, decltype(isa)::value>;
-    const T* from = packed;
-    const index_t position = plan.u_step(), tap = plan.tap_step();  // copies that no store can change
-    for (T *to = u, *end = u + count; to < end; to += S::lanes, from += S::lanes)
-      transform_2d<S, 3, n>([](const typename S::Vector(&x)[3], typename S::Vector(&y)[n])
-                                SEGNET_INLINE_LAMBDA { evaluate<S>(matrix_to_positions<3, n>(), x, y); },
-                            [&](int i, int j) SEGNET_INLINE_LAMBDA { return from + (i * 3 + j) * tap; },
-                            [&](int i, int j, const typename S::Vector& x)
-                                SEGNET_INLINE_LAMBDA { S::at(to + (i * n + j) * position) = x; });
-  });
-}
 
 /// The target's pixels from M, for outputs [o0, o0 + width) of the whole target.
 template <int m, class T>
@@ -146,10 +100,10 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     using S = Simd<T, decltype(isa)::value>;
     using Vector = typename S::Vector;
-    constexpr int n = m + 2;
+    constexpr int n = m + 2, widest = panel_vectors(decltype(isa)::value) * S::lanes;
     const index_t rounded = round_up(width, S::lanes);
     const index_t pixel = c.groups * c.O, step = plan.m_step(), row_step = c.dilation.h * c.OW * pixel, column_step = c.dilation.w * pixel;
-    T scale[2 * S::lanes] = {}, shift[2 * S::lanes] = {};
+    T scale[widest] = {}, shift[widest] = {};
     for (index_t o = 0; o < width; ++o) {
       scale[o] = e.scale ? e.scale[o0 + o] : T(1);
       shift[o] = e.shift ? e.shift[o0 + o] : T(0);
@@ -188,13 +142,10 @@ void store_tiles(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<T>
   });
 }
 
-/// A part of the weight: packed[tap][k][o], which is returned.
+/// A part of U, from blocks that are packed or, if that is null, from the weight.
 template <class T>
-T* pack(const Correlation<T>& c, const Plan<T>& plan, index_t part, T* packed) {
-  const index_t group = part / (plan.widths * plan.depths), o0 = part / plan.depths % plan.widths * plan.width;
-  const index_t k0 = part % plan.depths * plan.depth, width = PackedPanels<T>::rounded(std::min(plan.width, c.O - o0));
-  c.pack(group, k0, std::min(plan.depth, c.K - k0), o0, width, packed, plan.tap_step());
-  return packed;
+void make_u(const Correlation<T>& c, const Plan<T>& plan, index_t part, const T* packed, T* u) {
+  with_tile(plan.m, [&](auto m) { c.weight.template transform<m + 2>(plan.part(part), packed, u, plan.u_step()); });
 }
 
 /// A block of tiles for widths [first_width, last_width) of the outputs of a group.
@@ -214,25 +165,21 @@ void compute_block(const Correlation<T>& c, const Plan<T>& plan, const Epilogue<
           transform_pixels<m + 2, m + 2>(Images<T>{c.source + group * c.K + k0, c.H, c.W, c.groups * c.K}, plan.tiling, c.dilation,
                                          &Tiling::Part::in, first, count, depth, zeros, v, plan.v_step(), plan.depth);
         });
-      const T* kernel = weights + part * plan.part_size();
-      if (!plan.keeps_u) {
-        if (!plan.packs_ahead) kernel = pack(c, plan, part, scratch + plan.packed_begin());
-        with_tile(plan.m, [&](auto m) { transform_kernel<m + 2>(plan, kernel, depth * rounded, u); });
-        kernel = u;
-      }
-      multiply(Products<T>{.positions = plan.positions,
-                           .rows = count,
-                           .depth = depth,
-                           .columns = rounded,
-                           .a = {v, plan.depth, 1},
-                           .b = kernel,
-                           .b_step = 0,
-                           .out = M,
-                           .out_rows = plan.block,
-                           .a_next = plan.v_step(),
-                           .b_next = plan.u_step(),
-                           .out_next = plan.m_step()},
-               d > 0);
+      const T* ahead = plan.part_size() > 0 ? weights + part * plan.part_size() : nullptr;
+      if (!plan.keeps_u) make_u(c, plan, part, ahead, u);
+      multiply<true>(Products<T>{.positions = plan.positions,
+                                 .rows = count,
+                                 .depth = depth,
+                                 .columns = rounded,
+                                 .a = {v, plan.depth, 1},
+                                 .b = plan.keeps_u ? ahead : u,
+                                 .b_step = 0,
+                                 .out = M,
+                                 .out_rows = plan.block,
+                                 .a_next = plan.v_step(),
+                                 .b_next = plan.u_step(),
+                                 .out_next = plan.m_step()},
+                     d > 0);
     }
     with_tile(plan.m, [&](auto m) { store_tiles<m>(c, plan, e, first, count, group * c.O + o0, width, M); });
   }
@@ -247,14 +194,10 @@ void compute(const Correlation<T>& c, index_t m, const Epilogue<T>& e) {
   std::fill_n(zeros.data(), plan.depth, T(0));
 
   if (plan.part_size() > 0)
-    parallel_workers(plan.parts(), [&](index_t part, int worker) {
+    parallel_chunks(plan.parts(), [&](index_t part) {
       T* const to = weights.data() + part * plan.part_size();
-      T* const packed = plan.keeps_u ? scratch.data() + worker * plan.scratch_size() + plan.packed_begin() : to;
-      pack(c, plan, part, packed);
-      if (!plan.keeps_u) return;
-      const index_t depth = std::min(plan.depth, c.K - part % plan.depths * plan.depth);
-      const index_t width = std::min(plan.width, c.O - part / plan.depths % plan.widths * plan.width);
-      with_tile(m, [&](auto tile) { transform_kernel<tile + 2>(plan, packed, depth * PackedPanels<T>::rounded(width), to); });
+      if (plan.keeps_u) make_u<T>(c, plan, part, nullptr, to);
+      else c.weight.pack(plan.part(part), to);
     });
 
   parallel_workers(c.groups * plan.blocks * plan.splits, [&](index_t task, int worker) {
@@ -267,8 +210,8 @@ void compute(const Correlation<T>& c, index_t m, const Epilogue<T>& e) {
 /// y = x * w, and the epilogue, by tiles of m x m for m = 4 or 2. See reference::conv2d for the formula.
 template <class T>
 void conv2d(const ConvGeometry& g, ConstView<T> x, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> y, int m) {
-  const Correlation<T> c{x.data,   w.data,    y.data,     g.N,  g.H, g.W, g.group_inputs(), g.OH, g.OW, g.group_outputs(),
-                         g.groups, g.padding, g.dilation, false};
+  const Weight<T> weight{w.data, g.group_inputs(), g.group_outputs(), false};
+  const Correlation<T> c{x.data, weight, y.data, g.N, g.H, g.W, weight.K, g.OH, g.OW, weight.O, g.groups, g.padding, g.dilation};
   compute(c, m, e);
 }
 template <class T>
@@ -281,8 +224,8 @@ template <class T>
 void conv2d_grad_input(const ConvGeometry& g, ConstView<T> dy, ConstView<T> w, const Epilogue<std::type_identity_t<T>>& e, View<T> dx,
                        int m) {
   const Extent2 padding(2 * g.dilation.h - g.padding.h, 2 * g.dilation.w - g.padding.w);
-  const Correlation<T> c{dy.data, w.data, dx.data,          g.N,      g.OH,    g.OW,       g.group_outputs(),
-                         g.H,     g.W,    g.group_inputs(), g.groups, padding, g.dilation, true};
+  const Weight<T> weight{w.data, g.group_outputs(), g.group_inputs(), true};
+  const Correlation<T> c{dy.data, weight, dx.data, g.N, g.OH, g.OW, weight.K, g.H, g.W, weight.O, g.groups, padding, g.dilation};
   compute(c, m, e);
 }
 template <class T>

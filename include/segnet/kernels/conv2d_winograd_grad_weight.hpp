@@ -54,7 +54,7 @@ void store_weights(const WeightPlan<T>& plan, index_t outputs, index_t channels,
     const index_t step = plan.sum_step(), rounded = round_up(channels, S::lanes);
     for (index_t o = 0; o < outputs; ++o)
       for (index_t c = 0; c < channels; c += S::lanes) {
-        const T* from = sums + in_panels<S::lanes>(o, c, plan.outputs, rounded);
+        const T* from = sums + in_panels<decltype(isa)::value, T>(o, c, plan.outputs, rounded);
         T* to = dw + o * 9 * Cg + c;
         const index_t left = std::min<index_t>(channels - c, S::lanes);
         transform_2d<S, n, 3>([](const typename S::Vector(&x)[n], typename S::Vector(&y)[3])
@@ -89,19 +89,19 @@ void weight_block(const ConvGeometry& g, const WeightPlan<T>& plan, index_t grou
       transform_pixels<m + 2, m + 2>(from_x, plan.tiling, g.dilation, &Tiling::Part::in, first, count, channels, zeros, x_tiles,
                                      plan.x_step(), plan.channels);
     });
-    multiply(Products<T>{.positions = plan.positions,
-                         .rows = outputs,
-                         .depth = count,
-                         .columns = PackedPanels<T>::rounded(channels),
-                         .a = {y_tiles, 1, plan.outputs},
-                         .b = x_tiles,
-                         .b_step = plan.channels,
-                         .out = scratch,
-                         .out_rows = plan.outputs,
-                         .a_next = plan.y_step(),
-                         .b_next = plan.x_step(),
-                         .out_next = plan.sum_step()},
-             b > first_block);
+    multiply<false>(Products<T>{.positions = plan.positions,
+                                .rows = outputs,
+                                .depth = count,
+                                .columns = PackedPanels<T>::rounded(channels),
+                                .a = {y_tiles, 1, plan.outputs},
+                                .b = x_tiles,
+                                .b_step = plan.channels,
+                                .out = scratch,
+                                .out_rows = plan.outputs,
+                                .a_next = plan.y_step(),
+                                .b_next = plan.x_step(),
+                                .out_next = plan.sum_step()},
+                    b > first_block);
   }
   with_tile(plan.m, [&](auto m) { store_weights<m>(plan, outputs, channels, Cg, scratch, dw + (group * Og + o0) * 9 * Cg + c0); });
 }

@@ -151,33 +151,45 @@ struct Rows {
   index_t row, step;
 };
 
-/// out[i][j] (+)= sum over k < depth of a(i, k) * b[k * b_step + j], for `groups` times tile_rows / 3 rows i and NV vectors of j, where
-/// rows of `out` lie one behind the other. Rows at equal distances need no pointers of their own, which a tile of gemm_tile.hpp fetches
-/// for each multiplication.
-template <Isa isa, int groups, int NV, class T>
+/// Vectors of a panel of columns that products take at a time: the more, the fewer loads for as many multiplications.
+[[nodiscard]] constexpr int panel_vectors(Isa isa) { return isa == Isa::avx512 ? 4 : 2; }
+
+/// Rows of the steps in which products of NV vectors take theirs: one to three of them make a tile.
+[[nodiscard]] constexpr int step_rows(Isa isa, int NV) { return tile_rows(isa) / (NV > 2 ? 6 : 3); }
+
+/// out[i][j] (+)= sum over k < depth of a(i, k) * b[k * b_step + j], for `steps` times step_rows rows i and NV vectors of j, where rows of
+/// `out` lie one behind the other. Either a's rows are consecutive in k (`deep`, and b is NV vectors wide), or its columns in i. Rows at
+/// equal distances need no pointers of their own, which a tile of gemm_tile.hpp fetches for each multiplication.
+template <Isa isa, bool deep, int steps, int NV, class T>
 SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, index_t depth, index_t out_ahead, T* out, bool add) {
   using S = Simd<T, isa>;
-  constexpr int R = tile_rows(isa) / 3, rows = groups * R;
+  constexpr int R = step_rows(isa, NV), rows = steps * R, unroll = isa == Isa::avx512 ? 2 : 1;
   typename S::Vector acc[rows][NV];
   SEGNET_UNROLL for (int i = 0; i < rows; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = typename S::Vector{};
-  const T* row[groups];
-  SEGNET_UNROLL for (int g = 0; g < groups; ++g) row[g] = a.data + g * R * a.row;
+  const index_t a_row = deep ? a.row : 1, a_step = deep ? 1 : a.step, next_b = deep ? NV * S::lanes : b_step;
+  const T* row[steps];
+  SEGNET_UNROLL for (int g = 0; g < steps; ++g) row[g] = a.data + g * R * a_row;
   // What the next tile reads and adds to is fetched meanwhile: rows of a one behind the other, or the next elements of its columns.
-  const T *next_a = a.step == 1 ? a.data + rows * a.row : a.data + 2 * rows - 1, *next_out = out + rows * NV * S::lanes;
-  const index_t a_ahead = a.step == 1 ? rows : a.step;
-  for (index_t k = 0; k < depth; ++k, b += b_step) {
+  [[maybe_unused]] const T *next_a = deep ? a.data + rows * a_row : a.data + 2 * rows - 1, *next_out = out + rows * NV * S::lanes;
+  const auto take = [&]<int count>(std::integral_constant<int, count>) SEGNET_INLINE_LAMBDA {
     if constexpr (isa == Isa::avx512) {
       __builtin_prefetch(next_a);
       __builtin_prefetch(next_out);
-      next_a += a_ahead, next_out += out_ahead;
+      next_a += unroll * (deep ? rows : a_step), next_out += unroll * out_ahead;
     }
-    typename S::Vector x[NV];
-    SEGNET_UNROLL for (int j = 0; j < NV; ++j) x[j] = S::load(b + j * S::lanes);
-    SEGNET_UNROLL for (int g = 0; g < groups; ++g) {
-      SEGNET_UNROLL for (int i = 0; i < R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) acc[g * R + i][j] += row[g][i * a.row] * x[j];
-      row[g] += a.step;
+    SEGNET_UNROLL for (int k = 0; k < count; ++k) {
+      typename S::Vector x[NV];
+      SEGNET_UNROLL for (int j = 0; j < NV; ++j) x[j] = S::load(b + k * next_b + j * S::lanes);
+      SEGNET_UNROLL for (int g = 0; g < steps; ++g) SEGNET_UNROLL for (int i = 0; i < R; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j)
+          acc[g * R + i][j] += row[g][i * a_row + k * a_step] * x[j];
     }
-  }
+    SEGNET_UNROLL for (int g = 0; g < steps; ++g) row[g] += count * a_step;
+    b += count * next_b;
+  };
+  index_t k = 0;
+  for (; k + unroll <= depth; k += unroll) take(std::integral_constant<int, unroll>{});
+  if constexpr (unroll > 1)
+    if (k < depth) take(std::integral_constant<int, 1>{});
   SEGNET_UNROLL for (int i = 0; i < rows; ++i) SEGNET_UNROLL for (int j = 0; j < NV; ++j) {
     T* to = out + (i * NV + j) * S::lanes;
     S::at(to) = add ? S::load(to) + acc[i][j] : acc[i][j];
@@ -185,47 +197,56 @@ SEGNET_INLINE void multiply_rows(const Rows<T>& a, const T* b, index_t b_step, i
 }
 
 /// What the number of rows of a product is rounded up to.
-[[nodiscard]] inline index_t rows_step() { return tile_rows(current_isa()) / 3; }
+[[nodiscard]] inline index_t rows_step() { return step_rows(current_isa(), 1); }
 
 /// A product for each of `positions`: operands and results of one position lie a_next, b_next, out_next behind those of the one before.
 template <class T>
 struct Products {
   index_t positions, rows, depth, columns;  // rows are rounded up to rows_step(), columns are whole vectors
-  Rows<T> a;
+  Rows<T> a;                                // one of its steps is 1, see multiply()
   const T* b;
-  index_t b_step;  // from one row of b to the next; 0: like `out`, of `depth` rows
-  T* out;          // panels of two vectors (the last may be one), one behind the other, of out_rows rows
+  index_t b_step;  // from one row of b to the next; not used if `deep`: then b is like `out`, of `depth` rows
+  T* out;          // panels of panel_vectors() (the last may be narrower), one behind the other, of out_rows rows
   index_t out_rows, a_next, b_next, out_next;
 };
 
 /// Where in panels of `rows` rows element (row, column) lies, the first of a vector; `columns` in all, rounded up to whole vectors.
-template <int lanes>
+template <Isa isa, class T>
 SEGNET_INLINE index_t in_panels(index_t row, index_t column, index_t rows, index_t columns) {
-  const index_t panel = column / (2 * lanes) * (2 * lanes);
-  return panel * rows + row * std::min<index_t>(2 * lanes, columns - panel) + column - panel;
+  constexpr index_t wide = panel_vectors(isa) * Simd<T, isa>::lanes;
+  const index_t panel = column / wide * wide;
+  return panel * rows + row * std::min<index_t>(wide, columns - panel) + column - panel;
 }
 
-/// Computes them, or adds them to what is there.
-template <class T>
+/// Computes them, or adds them to what is there. `deep`: a.step is 1, else a.row is.
+template <bool deep, class T>
 void multiply(const Products<T>& p, bool add) {
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
-    constexpr index_t lanes = Simd<T, set>::lanes, R = tile_rows(set) / 3;
-    const index_t out_ahead = divide_up(3 * R * 2 * lanes, std::max<index_t>(p.depth, 1));
+    constexpr index_t lanes = Simd<T, set>::lanes;
+    const index_t out_ahead = divide_up(tile_rows(set) * 2 * lanes, std::max<index_t>(p.depth, 1));
     for (index_t position = 0; position < p.positions; ++position) {
       const T *a = p.a.data + position * p.a_next, *b = p.b + position * p.b_next;
       T* out = p.out + position * p.out_next;
       const auto panel = [&]<int NV>(std::integral_constant<int, NV>, index_t j) SEGNET_INLINE_LAMBDA {
+        constexpr index_t R = step_rows(set, NV);
         index_t i = 0;
-        const auto tile = [&]<int groups>(std::integral_constant<int, groups>) SEGNET_INLINE_LAMBDA {
-          multiply_rows<set, groups, NV>(Rows<T>{a + i * p.a.row, p.a.row, p.a.step}, b + j * (p.b_step ? 1 : p.depth),
-                                         p.b_step ? p.b_step : NV * lanes, p.depth, out_ahead, out + j * p.out_rows + i * NV * lanes, add);
+        const auto tile = [&]<int steps>(std::integral_constant<int, steps>) SEGNET_INLINE_LAMBDA {
+          multiply_rows<set, deep, steps, NV>(Rows<T>{a + i * p.a.row, p.a.row, p.a.step}, b + j * (deep ? p.depth : 1), p.b_step, p.depth,
+                                              out_ahead, out + j * p.out_rows + i * NV * lanes, add);
         };
         for (; i + 2 * R < p.rows; i += 3 * R) tile(std::integral_constant<int, 3>{});
         if (i + R < p.rows) tile(std::integral_constant<int, 2>{});
         else if (i < p.rows) tile(std::integral_constant<int, 1>{});
       };
       index_t j = 0;
+      if constexpr (panel_vectors(set) == 4) {
+        for (; j + 3 * lanes < p.columns; j += 4 * lanes) panel(std::integral_constant<int, 4>{}, j);
+        if (j + 2 * lanes < p.columns) {
+          panel(std::integral_constant<int, 3>{}, j);
+          j += 3 * lanes;
+        }
+      }
       for (; j + lanes < p.columns; j += 2 * lanes) panel(std::integral_constant<int, 2>{}, j);
       if (j < p.columns) panel(std::integral_constant<int, 1>{}, j);
     }
