@@ -5,8 +5,8 @@
 // A register tile holds a few outputs o times a panel of columns (ki, kj, c), and walks through a block of pixels. Both operands are
 // copied for it: dy once for a block, tile after tile; x panel after panel, each at once multiplied with all of dy while it is in the
 // cache. Copies are what makes this fast: channels of one pixel are far from those of the next, often by a power of two, and the cache
-// holds few lines so far apart. Where dy has few outputs and few panels would read its copy, it is read as it lies. Columns are those of dw
-// as it is, so that thin images fill vectors as well as wide ones do.
+// holds few lines so far apart. Where dy has few outputs and few panels would read its copy, it is read as it lies; so is x under a 1x1
+// kernel where its pixels are close together. Columns are those of dw as it is, so that thin images fill vectors as well as wide ones do.
 //
 // Reductions: blocks are dealt out to `slots`, each with its own sum, added up in order at the end. How many slots there are
 // depends on the shape alone, so the bits do not depend on the number of threads.
@@ -25,6 +25,7 @@ namespace segnet::kernels::implicit_gemm::inline SEGNET_LAYOUT {
 /// How the work of one weight gradient is cut up.
 struct WeightPlan {
   ConvGeometry g;
+  bool flat;                      // a convolution that reads each pixel once and alone: g is one long row then; smaller tiles gain nothing
   index_t lanes, outputs, width;  // of a vector, of a register tile, columns of a panel
   index_t columns;                // of dw, per group
   index_t vectors, panels;        // that hold them
@@ -36,6 +37,7 @@ struct WeightPlan {
 
   WeightPlan(const ConvGeometry& geometry, Isa isa, index_t element_size, index_t threads)
       : g(geometry),
+        flat(isa == Isa::avx512 && g.taps() == 1 && g.stride == Extent2(1) && g.padding == Extent2(0) && g.OH == g.H && g.OW == g.W),
         lanes(vector_bytes(isa) / element_size),
         outputs(weight_tile_outputs(isa)),
         width(lanes * weight_tile_vectors(isa)),
@@ -46,6 +48,10 @@ struct WeightPlan {
         pixels(g.N * g.OH * g.OW),
         block(even_part(pixels, 256)),
         dy_in_place(isa == Isa::avx512 && g.groups == 1 && g.O % outputs == 0 && panels <= 4 && g.O * element_size <= 1024) {
+    if (flat) {
+      g.W = g.OW = pixels;
+      g.N = g.H = g.OH = 1;
+    }
     if (dy_in_place) block = even_part(pixels, std::min<index_t>(256, (1 << 16) / (g.O * element_size)));
     blocks = divide_up(pixels, block);
     const index_t fits = (index_t{1} << 20) / (sum_size() * element_size);  // the sums of all slots, in bytes
@@ -63,6 +69,8 @@ struct WeightPlan {
   static index_t even_part(index_t n, index_t most) { return n == 0 ? 1 : divide_up(n, divide_up(n, most)); }
   index_t tile_blocks() const { return divide_up(tiles, tiles_each); }
   index_t panel_blocks() const { return divide_up(panels, panels_each); }
+  /// A panel's first column: vectors are shared out evenly.
+  index_t panel_begin(index_t panel) const { return panel * vectors / panels * lanes; }
   /// Elements of a slot's sums: [groups][tiles][vectors][outputs][lanes].
   index_t sum_size() const { return g.groups * tiles * vectors * outputs * lanes; }
 };
@@ -113,6 +121,13 @@ struct InputPanel {
       const index_t k = at / adjacent * adjacent, tap = k / Cg;
       runs[count] = {tap / g.kw, tap % g.kw * g.dilation.w * g.C + at - k, at - begin, std::min(end, k + adjacent) - at};
     }
+  }
+
+  /// Where one pixel's columns after the other's may be read in place from pixel `first` on, or null. One long row is asked for; pixels far
+  /// apart would not stay in the first-level cache.
+  SEGNET_INLINE const T* adjacent(index_t first, index_t pixels) const {
+    const T* from = x + first * g.C + runs[0].from;
+    return g.C * static_cast<index_t>(sizeof(T)) <= 1024 && x_end - from >= pixels * g.C + most ? from : nullptr;
   }
 
   /// to[pixel][column] for output pixels [first, last), zeros outside the image. Whole vectors are copied: what they put beyond a run is
@@ -176,17 +191,24 @@ struct InputPanel {
   }
 };
 
-/// sum[n][m] (+)= sum over pixels of a[pixel * stride + m] * b[pixel][n]. Meanwhile as much as `a` is brought from `ahead` into the cache.
+/// What is brought into the cache while a tile is computed: an address a pixel.
+template <class T>
+struct Ahead {
+  const T* from;
+  index_t step;
+};
+
+/// sum[n][m] (+)= sum over pixels of a[pixel * a_step + m] * b[pixel * b_step + n].
 template <Isa isa, int NV, class T>
-SEGNET_INLINE void weight_tile(const T* a, index_t stride, const T* b, index_t pixels, T* sum, bool first, const T* ahead) {
+SEGNET_INLINE void weight_tile(const T* a, index_t a_step, const T* b, index_t b_step, index_t pixels, T* sum, bool first, Ahead<T> ahead) {
   using S = Simd<T, isa>;
   constexpr int MR = weight_tile_outputs(isa);
   typename S::Vector acc[NV][MR];
   SEGNET_UNROLL for (int n = 0; n < NV; ++n) SEGNET_UNROLL for (int m = 0; m < MR; ++m) acc[n][m] = typename S::Vector{};
   for (index_t i = 0; i < NV * MR * S::lanes; i += S::lanes) __builtin_prefetch(sum + i, 1);
-  for (index_t p = 0; p < pixels; ++p, a += stride, b += NV * S::lanes) {
-    __builtin_prefetch(ahead, 0, 2);
-    ahead += MR;
+  for (index_t p = 0; p < pixels; ++p, a += a_step, b += b_step) {
+    __builtin_prefetch(ahead.from, 0, 2);
+    ahead.from += ahead.step;
     typename S::Vector v[NV];
     SEGNET_UNROLL for (int n = 0; n < NV; ++n) v[n] = S::load(b + n * S::lanes);
     SEGNET_UNROLL for (int m = 0; m < MR; ++m) SEGNET_UNROLL for (int n = 0; n < NV; ++n) acc[n][m] += a[m] * v[n];
@@ -204,6 +226,7 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
                                 bool first) {
   constexpr index_t MR = weight_tile_outputs(isa), NV = weight_tile_vectors(isa), lanes = Simd<T, isa>::lanes;
   const ConvGeometry& g = plan.g;
+  constexpr index_t line = 64 / static_cast<index_t>(sizeof(T));
   const index_t Og = g.group_outputs(), o = first_tile * MR, p = block * plan.block, pixels = std::min(plan.block, plan.pixels - p);
   const T* outputs = dy + p * g.O + group * Og + o;
   const index_t next_pixel = plan.dy_in_place ? g.O : MR, next_tile = plan.dy_in_place ? MR : pixels * MR;
@@ -212,18 +235,28 @@ SEGNET_INLINE void weight_block(const WeightPlan& plan, index_t group, index_t b
     outputs = dy_copy;
   }
   for (index_t panel = first_panel; panel < last_panel; ++panel) {
-    const index_t v = panel * NV, left = plan.vectors - v;
-    const InputPanel<isa, T> inputs(g, x, group, panel * plan.width, std::min(plan.columns, (panel + 1) * plan.width));
-    inputs.pack(p, p + pixels, x_copy);
-    // The last panel's tiles bring the next block of dy along.
-    const bool fetch = panel + 1 == last_panel && p + 2 * pixels <= plan.pixels && g.groups == 1 && last_tile - first_tile == plan.tiles;
-    for (index_t t = first_tile; t < last_tile; ++t) {
-      T* to = sum + ((group * plan.tiles + t) * plan.vectors + v) * MR * lanes;
-      const T* a = outputs + (t - first_tile) * next_tile;
-      const T* ahead = fetch ? dy + (p + pixels) * g.O + t * pixels * MR : a;
-      if (left >= NV) weight_tile<isa, NV>(a, next_pixel, x_copy, pixels, to, first, ahead);
-      else if (left == 1) weight_tile<isa, 1>(a, next_pixel, x_copy, pixels, to, first, ahead);
-      else if constexpr (NV > 2) weight_tile<isa, 2>(a, next_pixel, x_copy, pixels, to, first, ahead);
+    const index_t begin = plan.panel_begin(panel), end = plan.panel_begin(panel + 1), vectors = (end - begin) / lanes;
+    const InputPanel<isa, T> inputs(g, x, group, begin, std::min(plan.columns, end));
+    const T* input = plan.flat ? inputs.adjacent(p, pixels) : nullptr;
+    const index_t next_input = input ? g.C : end - begin;
+    if (!input) {
+      inputs.pack(p, p + pixels, x_copy);
+      input = x_copy;
+    }
+    // The first tiles bring lines of the next panel along, those of the last panel otherwise the next block of dy.
+    const bool last = panel + 1 == last_panel, more = p + 2 * pixels <= plan.pixels;
+    const bool fetch = last && more && g.groups == 1 && last_tile - first_tile == plan.tiles;
+    const T* coming = x + group * g.group_inputs() + (last ? (p + pixels) * g.C + plan.panel_begin(first_panel) : p * g.C + end);
+    const index_t lines = plan.flat && (!last || more) ? plan.width / line : 0;
+    for (index_t t = 0; t < last_tile - first_tile; ++t) {
+      T* to = sum + ((group * plan.tiles + first_tile + t) * plan.vectors * lanes + begin) * MR;
+      const T* a = outputs + t * next_tile;
+      Ahead<T> ahead{a, 0};
+      if (t < lines) ahead = {coming + t * line, g.C};
+      else if (fetch) ahead = {dy + (p + pixels) * g.O + (first_tile + t) * pixels * MR, MR};
+      if (vectors >= NV) weight_tile<isa, NV>(a, next_pixel, input, next_input, pixels, to, first, ahead);
+      else if (vectors == 1) weight_tile<isa, 1>(a, next_pixel, input, next_input, pixels, to, first, ahead);
+      else if constexpr (NV > 2) weight_tile<isa, 2>(a, next_pixel, input, next_input, pixels, to, first, ahead);
     }
   }
 }
