@@ -20,7 +20,8 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
   // A team is a few tiles whose pointers are computed once for all panels, and whose pixels stay in the cache meanwhile. Where all panels
   // stay there, it is one tile, and results are written row by row.
   const index_t pixels_bytes = height * gather.run * static_cast<index_t>(sizeof(T));
-  const index_t team = b.depth * b.columns <= (1 << 15) ? 1 : std::clamp<index_t>((1 << 19) / pixels_bytes, 4, 16);
+  const bool cached = b.depth * b.columns <= (1 << 15);
+  const index_t team = cached && !b.shallow() ? 1 : std::clamp<index_t>((1 << 19) / pixels_bytes, 4, 16);
   const index_t pitch = b.depth + 64 / static_cast<index_t>(sizeof(T));  // a copy's rows do not compete
   const index_t teams = (tiles + team - 1) / team;
   // A task is as many teams as make up for starting it; where that leaves threads idle, it has a part of the panels instead.

@@ -5,6 +5,7 @@
 // indirect convolution algorithm", arXiv:1907.02129). The right operand is packed into panels, one vector or two wide.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "segnet/core/memory.hpp"
@@ -58,6 +59,10 @@ struct PackedPanels {
   static index_t rounded(index_t columns) { return (columns + lanes() - 1) / lanes() * lanes(); }
   index_t count() const { return (columns + width() - 1) / width(); }
   index_t tile_height() const { return tile_rows(current_isa()) * (narrow ? 2 : 1); }
+  /// Whether tiles take little longer to compute than to write; see multiply_shallow_tiles. All panels stay in the cache.
+  bool shallow() const {
+    return current_isa() == Isa::avx512 && depth <= 128 && depth * columns <= (1 << 15) && (columns + width() - 1) % width() >= lanes();
+  }
 };
 
 /// to[k * width + j] = b[k * stride + j] * scale[j], zero from `columns` on; `scale` may be null.
@@ -106,10 +111,10 @@ void pack_panel_transposed(const T* b, index_t stride, index_t depth, index_t co
   });
 }
 
-/// acc[m][n] += sum over taps t and k < run of rows[t][m][k * step] * panel[t * run + k][n]
-template <Isa isa, int MR, int NV, int step, class T>
+/// acc[m][n] += sum over taps t and k < run of rows[t][m][k * step] * panel[t * run + k][n]. Calls meanwhile() again and again.
+template <Isa isa, int MR, int NV, int step, class T, class Meanwhile>
 SEGNET_INLINE void accumulate_tile(typename Simd<T, isa>::Vector (&acc)[MR][NV], const T* const* rows, index_t taps, index_t run,
-                                   const T* panel) {
+                                   const T* panel, Meanwhile meanwhile) {
   using S = Simd<T, isa>;
   constexpr int ahead = 14;  // vectors: a panel comes out of the second-level cache
   const auto steps = [&]<int count>(std::integral_constant<int, count>, const T* const* row, index_t k) SEGNET_INLINE_LAMBDA {
@@ -131,7 +136,10 @@ SEGNET_INLINE void accumulate_tile(typename Simd<T, isa>::Vector (&acc)[MR][NV],
       continue;
     }
     index_t k = 0;
-    for (; k + unroll <= run; k += unroll) steps(std::integral_constant<int, unroll>{}, rows, k);
+    for (; k + unroll <= run; k += unroll) {
+      meanwhile();
+      steps(std::integral_constant<int, unroll>{}, rows, k);
+    }
     if constexpr (unroll > 1)
       for (; k < run; ++k) steps(std::integral_constant<int, 1>{}, rows, k);
   }
@@ -167,12 +175,36 @@ SEGNET_INLINE void activate_rows(const Tile<T>& tile, const PackedPanels<T>& b, 
   }
 }
 
+/// What a tile does besides.
+struct Nothing {
+  SEGNET_INLINE void operator()() const {}
+};
+
+/// Fetches rows that will be written next, and their residual, one at a time: all at once they occupy every buffer between the caches,
+/// and the tile waits.
+template <class T>
+struct FetchRows {
+  T *const *row, *const *end;
+  index_t column;
+  const PackedPanels<T>& panels;
+  SEGNET_INLINE void operator()() {
+    if (row == end) return;
+    constexpr index_t line = 64 / sizeof(T);
+    const T* place = *row++ + column;
+    __builtin_prefetch(place, 1);
+    __builtin_prefetch(place + line, 1);
+    if (!panels.residual) return;
+    __builtin_prefetch(panels.residual_of(place));
+    __builtin_prefetch(panels.residual_of(place) + line);
+  }
+};
+
 /// One tile: out[m][j] = activation(bias[j] + sum_k rows[m][k] * b[k][j] + residual[m][j]) for one or two vectors of columns j from
 /// `column` on; or a part of the sum, over taps [from, to), the first of which begins with the bias, and each other, or each if `add`, with
 /// what is there.
-template <Isa isa, int MR, int NV, int step, class T>
+template <Isa isa, int MR, int NV, int step, class T, class Meanwhile>
 SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, index_t column, index_t columns, index_t from, index_t to,
-                                 bool add) {
+                                 bool add, Meanwhile meanwhile) {
   using S = Simd<T, isa>;
   constexpr index_t width = NV * S::lanes;
   const T* bias = b.bias && from == 0 ? b.bias + column : nullptr;
@@ -187,13 +219,15 @@ SEGNET_INLINE void multiply_tile(const Tile<T>& tile, const PackedPanels<T>& b, 
     for (index_t m = 0; m < tile.valid; ++m) std::copy_n(tile.out[m] + column, std::min(columns, width), there + m * width);
     SEGNET_UNROLL for (int i = 0; i < MR * NV; ++i) acc[i / NV][i % NV] += S::load(there + i * S::lanes);
   }
-  for (index_t m = 0; m < tile.valid; ++m)  // on its way while the sums are computed
-    for (index_t n = 0; n < NV; ++n) {
-      const T* out = tile.out[m] + column + n * S::lanes;
-      __builtin_prefetch(out, 1);
-      if (residual) __builtin_prefetch(b.residual_of(out));
-    }
-  accumulate_tile<isa, MR, NV, step>(acc, tile.rows + from * MR, to - from, tile.run, b.data + column * b.depth + from * tile.run * width);
+  if constexpr (std::is_same_v<Meanwhile, Nothing>)
+    for (index_t m = 0; m < tile.valid; ++m)  // on its way while the sums are computed
+      for (index_t n = 0; n < NV; ++n) {
+        const T* out = tile.out[m] + column + n * S::lanes;
+        __builtin_prefetch(out, 1);
+        if (residual) __builtin_prefetch(b.residual_of(out));
+      }
+  accumulate_tile<isa, MR, NV, step>(acc, tile.rows + from * MR, to - from, tile.run, b.data + column * b.depth + from * tile.run * width,
+                                     meanwhile);
   if (tile.valid == MR && columns >= width && !residual) {
     if (activates) {
       SEGNET_UNROLL for (int m = 0; m < MR; ++m) activate<S>(b.activation, static_cast<const T*>(nullptr), acc[m]);
@@ -223,17 +257,37 @@ SEGNET_INLINE void multiply_panels(const Tile<T>* tiles, index_t count, const Pa
         if (from == to && parts > 1) continue;
         if constexpr (MR == tile_rows(isa))
           if (columns > lanes) {
-            multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, from, to, add);
+            multiply_tile<isa, MR, 2, step>(tiles[t], b, column, columns, from, to, add, Nothing{});
             continue;
           }
-        multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, from, to, add);
+        multiply_tile<isa, MR, 1, step>(tiles[t], b, column, columns, from, to, add, Nothing{});
       }
   }
+}
+
+/// Tiles times panels that are b.shallow(): each tile meets all panels, so that its rows are written from end to end.
+template <class T>
+void multiply_shallow_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
+  vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
+    constexpr Isa set = decltype(isa)::value;
+    if constexpr (set == Isa::avx512) {
+      const index_t width = b.width();
+      for (index_t t = 0; t < count; ++t)
+        for (index_t panel = first; panel < last; ++panel) {
+          const bool stays = panel + 1 < last || t + 1 == count;
+          const Tile<T>& next = tiles[stays ? t : t + 1];
+          const FetchRows<T> fetch{next.out, next.out + next.valid, (stays ? panel + 1 : first) * width, b};
+          const index_t column = panel * width, columns = std::min(width, b.columns - column);
+          multiply_tile<set, tile_rows(set), 2, 1>(tiles[t], b, column, columns, 0, tiles[t].taps, add, fetch);
+        }
+    }
+  });
 }
 
 /// Tiles of b.tile_height() rows, read in place, times panels [first, last) of b.
 template <class T>
 void multiply_tiles(const Tile<T>* tiles, index_t count, const PackedPanels<T>& b, index_t first, index_t last, bool add) {
+  if (b.shallow()) return multiply_shallow_tiles(tiles, count, b, first, last, add);
   vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
     constexpr Isa set = decltype(isa)::value;
     if (b.narrow) multiply_panels<set, 2 * tile_rows(set), 1>(tiles, count, b, first, last, add);
