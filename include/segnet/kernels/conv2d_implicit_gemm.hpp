@@ -18,7 +18,7 @@ void multiply(const Gather<T>& gather, const PackedPanels<T>& b, index_t groups,
   const bool merge = gather.merges();
   const bool copies = gather.competes() && gather.taps() == 1 && b.depth <= 2048 && b.count() > 2, blocks = gather.block != Extent2(1);
   // A team is a few tiles whose pointers are computed once for all panels, and whose pixels stay in the cache meanwhile. Where all panels
-  // stay there, it is one tile, and results are written row by row.
+  // stay there, it is one tile (shallow ones see to that themselves), and results are written row by row.
   const index_t pixels_bytes = height * gather.run * static_cast<index_t>(sizeof(T));
   const bool cached = b.depth * b.columns <= (1 << 15);
   const index_t team = cached && !b.shallow() ? 1 : std::clamp<index_t>((1 << 19) / pixels_bytes, 4, 16);
