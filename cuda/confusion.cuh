@@ -14,7 +14,7 @@ namespace cuda {
 template <bool shared_counts>
 __global__ void __launch_bounds__(256) count_pairs_kernel(AnyLabels prediction, AnyLabels target, index_t n, index_t C,
                                                           index_t ignore_index, unsigned long long* counts, LossSum* partial) {
-  extern __shared__ unsigned pair_counts[];
+  unsigned* const pair_counts = dynamic_shared<unsigned>();
   const int pairs = static_cast<int>(C * C);
   if constexpr (shared_counts) {
     for (int i = static_cast<int>(threadIdx.x); i < pairs; i += 256) pair_counts[i] = 0;

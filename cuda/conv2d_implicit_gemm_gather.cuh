@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const
   constexpr int stage_bytes = (Tile::rows + Tile::columns) * row_bytes;
   static_assert(rows_apart % 8 == 0 && Tile::rows % rows_apart == 0 && Tile::columns % rows_apart == 0);
 
-  extern __shared__ __align__(128) unsigned char memory[];
+  unsigned char* const memory = dynamic_shared<unsigned char>();
   __shared__ index_t out_at[Tile::rows];  // where a pixel's columns of group 0 begin in out; -1: there is no such pixel
 
   const int column_tile = static_cast<int>(blockIdx.x % static_cast<unsigned>(p.column_tiles));

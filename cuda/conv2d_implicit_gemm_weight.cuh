@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
   constexpr int my_a = depth / a_apart, my_b = depth / b_apart;
   static_assert(depth % a_apart == 0 && depth % b_apart == 0 && my_a > 0 && my_b > 0);
 
-  extern __shared__ __align__(128) unsigned char memory[];
+  unsigned char* const memory = dynamic_shared<unsigned char>();
 
   unsigned block = blockIdx.x;
   const int column_tile = static_cast<int>(block % static_cast<unsigned>(p.column_tiles));

@@ -140,8 +140,7 @@ __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::thr
                   const __grid_constant__ Gathering g, const T* __restrict__ bias, T* __restrict__ y) {
 #if SEGNET_SM90A
   using Tile = GatherTile<T, warpgroups, pixels, stages>;
-  extern __shared__ char memory[];
-  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, strips = buffers + stages * Tile::stage_bytes;
+  const Address buffers = (shared_address(dynamic_shared<char>()) + 1023) / 1024 * 1024, strips = buffers + stages * Tile::stage_bytes;
   Ring<warpgroups, stages> ring(strips + warpgroups * Tile::Strip::bytes);
   if (threadIdx.x == 0) ring.init();
   __syncthreads();
@@ -237,8 +236,8 @@ __global__ void __launch_bounds__(RectangleTile<T, warpgroups>::threads, Rectang
                      T* __restrict__ y) {
 #if SEGNET_SM90A
   using Tile = RectangleTile<T, warpgroups>;
-  extern __shared__ char memory[];
-  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024, boxes = buffers + Tile::weight_stages * Tile::weight_bytes;
+  const Address buffers = (shared_address(dynamic_shared<char>()) + 1023) / 1024 * 1024,
+                boxes = buffers + Tile::weight_stages * Tile::weight_bytes;
   const Address strips = boxes + Tile::boxes_bytes, barriers = strips + warpgroups * Tile::Strip::bytes;
   typename Tile::BoxRing pixels(barriers);
   typename Tile::WeightRing weights(barriers + Tile::BoxRing::bytes);

@@ -40,8 +40,7 @@ __global__ void __launch_bounds__(WeightTile<warpgroups, blocks, stages>::thread
                            const __grid_constant__ WeightGradient g, float* __restrict__ partial) {
 #if SEGNET_SM90A
   using Tile = WeightTile<warpgroups, blocks, stages>;
-  extern __shared__ char memory[];
-  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024;
+  const Address buffers = (shared_address(dynamic_shared<char>()) + 1023) / 1024 * 1024;
   Ring<warpgroups, stages> ring(buffers + stages * Tile::stage_bytes);
   if (threadIdx.x == 0) ring.init();
   __syncthreads();
@@ -133,8 +132,7 @@ static __global__ void __launch_bounds__(WeightSquareTile::threads, 1)
                          const __grid_constant__ WeightGradient g, const __grid_constant__ WeightSquares r, float* __restrict__ partial) {
 #if SEGNET_SM90A
   using Tile = WeightSquareTile;
-  extern __shared__ char memory[];
-  const Address buffers = (shared_address(memory) + 1023) / 1024 * 1024;
+  const Address buffers = (shared_address(dynamic_shared<char>()) + 1023) / 1024 * 1024;
   Ring<Tile::warpgroups, Tile::stages> ring(buffers + Tile::stages * Tile::stage_bytes);
   if (threadIdx.x == 0) ring.init();
   __syncthreads();

@@ -29,7 +29,11 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   if (shared > 48 * 1024)
     SEGNET_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
-  kernel<<<grid, block, shared, stream()>>>(static_cast<Parameters>(arguments)...);
+#if defined(SEGNET_EMULATED_GPU)
+  emulated::launch(kernel, grid, block, shared, static_cast<Parameters>(arguments)...);
+#else
+  kernel<<<grid, block, shared, stream()> > >(static_cast<Parameters>(arguments)...);
+#endif
   SEGNET_CUDA_CHECK(cudaGetLastError());
 }
 
@@ -68,6 +72,17 @@ class Scratch {
   std::size_t bytes_;
   T* data_;
 };
+
+/// The dynamic shared memory that a kernel was launched with; behind its static one, at a multiple of 128 bytes.
+template <class T>
+__device__ T* dynamic_shared() {
+#if defined(SEGNET_EMULATED_GPU)
+  return reinterpret_cast<T*>(emulated::dynamic_shared());
+#else
+  extern __shared__ __align__(128) unsigned char memory[];
+  return reinterpret_cast<T*>(memory);
+#endif
+}
 
 /// 16 bytes of elements (or another power of two of them), loaded and stored at once. The pointer must be a multiple of the pack's size
 /// (`aligned16`).

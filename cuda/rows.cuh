@@ -102,7 +102,7 @@ struct PitchedRow {
 
 template <int lanes, class T, class Op>
 __global__ void __launch_bounds__(256) row_tiles_kernel(Op op, index_t rows, int C, int tile_rows, bool packs, LossSum* partial) {
-  extern __shared__ __align__(16) unsigned char row_tiles[];
+  unsigned char* const row_tiles = dynamic_shared<unsigned char>();
   constexpr int tiles = Op::inputs > 0 ? Op::inputs : 1;
   TileRow<T> x[tiles];
   for (int k = 0; k < tiles; ++k) x[k].tile.base = row_tiles + static_cast<unsigned>(k) * Tile<T>::bytes(tile_rows * C);

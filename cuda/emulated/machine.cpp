@@ -1,0 +1,337 @@
+#include "machine.hpp"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SEGNET_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SEGNET_ASAN 1
+#endif
+#endif
+#if defined(SEGNET_ASAN)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace segnet::emulated {
+
+namespace {
+
+constexpr std::size_t stack_bytes = 256 * 1024;
+constexpr unsigned most_threads = 1024, barriers = 16, nobody = ~0u;
+
+/// A stack of its own, on which threads run: one after the other until one waits.
+struct Fiber {
+  ucontext_t context{};
+  const void* stack = nullptr;
+  std::size_t bytes = 0;
+  unsigned thread = nobody;   ///< that stands on it
+  void* sanitizer = nullptr;  ///< notes of the sanitizer's, which must know when stacks change
+
+  void leave_for(Fiber& other) {
+#if defined(SEGNET_ASAN)
+    __sanitizer_start_switch_fiber(&sanitizer, other.stack, other.bytes);
+#endif
+    swapcontext(&context, &other.context);
+    arrived_from(other);
+  }
+  void arrived_from(Fiber& other) {
+#if defined(SEGNET_ASAN)
+    __sanitizer_finish_switch_fiber(sanitizer, &other.stack, &other.bytes);
+#else
+    (void)other;
+#endif
+  }
+};
+
+struct Barrier {
+  std::vector<Fiber*> waiting;
+};
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+struct Look {
+  const void* mine;
+  void (*f)(const void*, Shown);
+  const void* closure;
+};
+
+class Machine;
+Machine& machine();
+
+/// One block at a time.
+class Machine {
+ public:
+  Machine() {
+    if (const char* seed = std::getenv("SEGNET_EMULATED_SEED")) state_ = std::strtoull(seed, nullptr, 10) * 2 + 1;
+    shared_ = static_cast<std::byte*>(std::aligned_alloc(1024, most_shared / 1024 * 1024 + 1024));
+  }
+
+  ~Machine() {
+    for (const auto& f : fibers_) munmap(const_cast<void*>(f->stack), stack_bytes);
+#if defined(SEGNET_ASAN)
+    ASAN_UNPOISON_MEMORY_REGION(shared_, most_shared);
+#endif
+    std::free(shared_);
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  void run(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& kernel) {
+    kernel_ = &kernel;
+    count_ = block.x * block.y * block.z;
+    blockDim = block, gridDim = grid;
+    order_.resize(count_);
+    std::iota(order_.begin(), order_.end(), 0u);
+    copies_.resize(count_);
+    const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+    const bool backwards = draw(2) == 0;
+    for (std::uint64_t i = 0; i < blocks; ++i) {
+      const std::uint64_t b = backwards ? blocks - 1 - i : i;
+      blockIdx = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
+                  static_cast<unsigned>(b / grid.x / grid.y)};
+      run_block(shared);
+    }
+  }
+
+  [[nodiscard]] unsigned thread() const { return current_->thread; }
+  [[nodiscard]] std::byte* shared() const { return shared_; }
+
+  void sync_block() { wait_at(block_, count_ - returned_); }
+  void sync_warp() { wait_at(warps_[thread() / warp_size], in_warp(thread() / warp_size)); }
+  void sync_some(unsigned barrier, unsigned threads) {
+    if (barrier >= barriers) stop("no such barrier");
+    wait_at(named_[barrier], threads);
+  }
+  void pause() {
+    if (++pauses_ > 50'000'000) stop("polls for ever");
+    ready_.push_back(current_);
+    leave();
+  }
+  void note_progress() { pauses_ = 0; }
+
+  void look(const Look& mine) {
+    const unsigned warp = thread() / warp_size;
+    looks_[warp][lane()] = mine;
+    Barrier& b = warps_[warp];
+    if (b.waiting.size() + 1 < in_warp(warp)) {
+      b.waiting.push_back(current_);
+      leave();
+    } else {
+      finish_look(warp);
+      release(b);
+    }
+  }
+
+  void copy_async(const Copy& c) { copies_[thread()].open.push_back(c); }
+  void commit_copies() {
+    auto& mine = copies_[thread()];
+    mine.groups.push_back(std::move(mine.open));
+    mine.open.clear();
+  }
+  void wait_for_copies(std::size_t pending) {
+    auto& groups = copies_[thread()].groups;
+    while (groups.size() > pending) {
+      for (const Copy& c : groups.front()) {
+        if (c.from) std::memcpy(c.to, c.from, c.bytes);
+        else std::memset(c.to, 0, c.bytes);
+      }
+      groups.pop_front();
+    }
+  }
+
+ private:
+  struct Copies {
+    std::vector<Copy> open;
+    std::deque<std::vector<Copy>> groups;
+  };
+
+  std::uint64_t draw(std::uint64_t n) {  // xorshift64*
+    state_ ^= state_ >> 12, state_ ^= state_ << 25, state_ ^= state_ >> 27;
+    return (state_ * 0x2545f4914f6cdd1dull >> 33) % n;
+  }
+
+  void run_block(std::size_t shared) {
+#if defined(SEGNET_ASAN)
+    ASAN_UNPOISON_MEMORY_REGION(shared_, shared);
+    ASAN_POISON_MEMORY_REGION(shared_ + shared, most_shared - shared);
+#endif
+    std::memset(shared_, 0xff, shared);
+    for (unsigned i = count_; i > 1; --i) std::swap(order_[i - 1], order_[draw(i)]);
+    started_ = returned_ = 0;
+    pauses_ = 0;
+    returned_of_.fill(0);
+    while (returned_ < count_) {
+      Fiber* next = nullptr;
+      if (!ready_.empty() && (started_ == count_ || draw(2) == 0)) {
+        std::swap(ready_[draw(ready_.size())], ready_.back());
+        next = ready_.back();
+        ready_.pop_back();
+      } else if (started_ < count_) {
+        next = idle();
+      } else {
+        stop("waits for ever");
+      }
+      current_ = next;
+      if (next->thread != nobody) place(next->thread);
+      scheduler_.leave_for(*next);
+    }
+  }
+
+  /// A fiber on which no thread stands.
+  Fiber* idle() {
+    if (idle_.empty()) {
+      fibers_.push_back(std::make_unique<Fiber>());
+      prepare(*fibers_.back());
+      return fibers_.back().get();
+    }
+    Fiber* const fiber = idle_.back();
+    idle_.pop_back();
+    return fiber;
+  }
+  void prepare(Fiber& f) {
+    void* const stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED) stop("finds no memory for a stack");
+    f.stack = stack, f.bytes = stack_bytes;
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = stack;
+    f.context.uc_stack.ss_size = stack_bytes;
+    makecontext(&f.context, [] { machine().work(); }, 0);
+  }
+
+  /// What a fiber does: threads, as long as they do not wait; the scheduler; threads of a later block; ...
+  void work() {
+    Fiber* const me = current_;
+    me->arrived_from(scheduler_);
+    for (;;) {
+      do {
+        me->thread = order_[started_++];
+        place(me->thread);
+        (*kernel_)();
+        finish(me->thread);
+      } while (started_ < count_ && ready_.empty());
+      me->thread = nobody;
+      idle_.push_back(me);
+      leave();
+    }
+  }
+
+  void place(unsigned n) { threadIdx = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y}; }
+  void leave() { current_->leave_for(scheduler_); }
+
+  void wait_at(Barrier& b, std::size_t expected) {
+    if (b.waiting.size() + 1 < expected) {
+      b.waiting.push_back(current_);
+      leave();
+    } else {
+      release(b);
+    }
+  }
+  void release(Barrier& b) {
+    ready_.insert(ready_.end(), b.waiting.begin(), b.waiting.end());
+    b.waiting.clear();
+    pauses_ = 0;
+  }
+  [[nodiscard]] unsigned in_warp(unsigned warp) const {
+    return std::min(count_ - warp * warp_size, unsigned{warp_size}) - returned_of_[warp];
+  }
+
+  /// Each lane's f, of what all show.
+  void finish_look(unsigned warp) {
+    auto& looks = looks_[warp];
+    const void* shown[warp_size];
+    for (unsigned i = 0; i < warp_size; ++i) shown[i] = looks[i].mine;
+    for (const Look& l : looks)
+      if (l.f) l.f(l.closure, shown);
+    looks = {};
+  }
+
+  /// Who has returned is not waited for.
+  void finish(unsigned n) {
+    wait_for_copies(0);
+    copies_[n].open.clear();
+    const unsigned warp = n / warp_size;
+    ++returned_;
+    ++returned_of_[warp];
+    pauses_ = 0;
+    if (Barrier& b = warps_[warp]; !b.waiting.empty() && b.waiting.size() == in_warp(warp)) {
+      finish_look(warp);
+      release(b);
+    }
+    if (!block_.waiting.empty() && block_.waiting.size() == count_ - returned_) release(block_);
+  }
+
+  [[noreturn]] void stop(const char* why) {
+    std::fprintf(stderr, "emulated GPU: block (%u, %u, %u) of %u threads %s: %zu wait for their block, ", blockIdx.x, blockIdx.y,
+                 blockIdx.z, count_, why, block_.waiting.size());
+    std::size_t at_warp = 0, at_named = 0;
+    for (const Barrier& b : warps_) at_warp += b.waiting.size();
+    for (const Barrier& b : named_) at_named += b.waiting.size();
+    std::fprintf(stderr, "%zu for their warp, %zu at numbered barriers; %u have returned\n", at_warp, at_named, returned_);
+    std::abort();
+  }
+
+  std::uint64_t state_ = 0x9e3779b97f4a7c15ull;
+  const std::function<void()>* kernel_ = nullptr;
+  unsigned count_ = 0, started_ = 0, returned_ = 0;
+  std::uint64_t pauses_ = 0;
+  std::vector<unsigned> order_;
+  std::vector<Copies> copies_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Fiber*> ready_, idle_;
+  Fiber scheduler_;
+  Fiber* current_ = nullptr;
+  Barrier block_;
+  std::array<Barrier, most_threads / warp_size> warps_;
+  std::array<Barrier, barriers> named_;
+  std::array<unsigned, most_threads / warp_size> returned_of_{};
+  std::array<std::array<Look, warp_size>, most_threads / warp_size> looks_{};
+  std::byte* shared_;
+};
+
+/// Stacks stay with the thread that made them; but static shared memory is everybody's, so only one of them runs a kernel at a time.
+Machine& machine() {
+  static thread_local Machine instance;
+  return instance;
+}
+std::mutex mutex;
+
+}  // namespace
+
+void run(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& kernel) {
+  const std::lock_guard lock(mutex);
+  machine().run(grid, block, shared, kernel);
+}
+
+unsigned thread_number() { return machine().thread(); }
+void sync_block() { machine().sync_block(); }
+void sync_warp() { machine().sync_warp(); }
+void sync_some(unsigned barrier, unsigned threads) { machine().sync_some(barrier, threads); }
+void pause() { machine().pause(); }
+void note_progress() { machine().note_progress(); }
+std::byte* dynamic_shared() { return machine().shared(); }
+void look(const void* mine, void (*f)(const void*, Shown), const void* closure) { machine().look({mine, f, closure}); }
+void copy_async(void* to, const void* from, std::size_t bytes) { machine().copy_async({to, from, bytes}); }
+void commit_copies() { machine().commit_copies(); }
+void wait_for_copies(std::size_t pending) { machine().wait_for_copies(pending); }
+
+}  // namespace segnet::emulated
