@@ -32,7 +32,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
 #if defined(SEGNET_EMULATED_GPU)
   emulated::launch(kernel, grid, block, shared, static_cast<Parameters>(arguments)...);
 #else
-  kernel<<<grid, block, shared, stream()> > >(static_cast<Parameters>(arguments)...);
+  // clang-format off
+  kernel<<<grid, block, shared, stream()>>>(static_cast<Parameters>(arguments)...);
+  // clang-format on
 #endif
   SEGNET_CUDA_CHECK(cudaGetLastError());
 }
