@@ -1,7 +1,9 @@
 #include "machine.hpp"
 
 #include <sys/mman.h>
+#if !defined(__x86_64__)
 #include <ucontext.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -26,6 +28,33 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+#if defined(__x86_64__)
+// Keeps what a call must keep on the stack in use, and goes on where another was left. Arguments: where to note the one, the other.
+extern "C" void segnet_emulated_go(void** from, void* to);
+asm(R"(
+.text
+.globl segnet_emulated_go
+.type segnet_emulated_go, @function
+segnet_emulated_go:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size segnet_emulated_go, .-segnet_emulated_go
+)");
+#endif
+
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
@@ -36,9 +65,37 @@ namespace {
 constexpr std::size_t stack_bytes = 256 * 1024;
 constexpr unsigned most_threads = 1024, barriers = 16, nobody = ~0u;
 
+/// Where a stack was left. ucontext would do, but asks the system each time, and kernels change threads at every shuffle.
+#if defined(__x86_64__)
+struct Context {
+  void* top = nullptr;
+
+  /// Calls f when it is first gone to; f never returns.
+  void prepare(void* stack, std::size_t bytes, void (*f)()) {
+    void** const end = static_cast<void**>(stack) + bytes / sizeof(void*) - 2;  // f finds its stack as a call would leave it
+    end[0] = reinterpret_cast<void*>(f);
+    end[1] = nullptr;
+    top = end - 6;
+  }
+  void go(const Context& to) { segnet_emulated_go(&top, to.top); }
+};
+#else
+struct Context {
+  ucontext_t state{};
+
+  void prepare(void* stack, std::size_t bytes, void (*f)()) {
+    getcontext(&state);
+    state.uc_stack.ss_sp = stack;
+    state.uc_stack.ss_size = bytes;
+    makecontext(&state, f, 0);
+  }
+  void go(const Context& to) { swapcontext(&state, &to.state); }
+};
+#endif
+
 /// A stack of its own, on which threads run: one after the other until one waits.
 struct Fiber {
-  ucontext_t context{};
+  Context context;
   const void* stack = nullptr;
   std::size_t bytes = 0;
   unsigned thread = nobody;   ///< that stands on it
@@ -48,7 +105,7 @@ struct Fiber {
 #if defined(SEGNET_ASAN)
     __sanitizer_start_switch_fiber(&sanitizer, other.stack, other.bytes);
 #endif
-    swapcontext(&context, &other.context);
+    context.go(other.context);
     arrived_from(other);
   }
   void arrived_from(Fiber& other) {
@@ -76,7 +133,7 @@ struct Look {
 };
 
 class Machine;
-Machine& machine();
+Machine* in_use = nullptr;
 
 /// One block at a time.
 class Machine {
@@ -165,9 +222,9 @@ class Machine {
     std::deque<std::vector<Copy>> groups;
   };
 
-  std::uint64_t draw(std::uint64_t n) {  // xorshift64*
+  std::size_t draw(std::size_t n) {  // below n < 2^32; xorshift64*
     state_ ^= state_ >> 12, state_ ^= state_ << 25, state_ ^= state_ >> 27;
-    return (state_ * 0x2545f4914f6cdd1dull >> 33) % n;
+    return static_cast<std::size_t>((state_ * 0x2545f4914f6cdd1dull >> 32) * n >> 32);
   }
 
   void run_block(std::size_t shared) {
@@ -212,10 +269,7 @@ class Machine {
     void* const stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED) stop("finds no memory for a stack");
     f.stack = stack, f.bytes = stack_bytes;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = stack;
-    f.context.uc_stack.ss_size = stack_bytes;
-    makecontext(&f.context, [] { machine().work(); }, 0);
+    f.context.prepare(stack, stack_bytes, [] { in_use->work(); });
   }
 
   /// What a fiber does: threads, as long as they do not wait; the scheduler; threads of a later block; ...
@@ -308,30 +362,28 @@ class Machine {
   std::byte* shared_;
 };
 
-/// Stacks stay with the thread that made them; but static shared memory is everybody's, so only one of them runs a kernel at a time.
-Machine& machine() {
-  static thread_local Machine instance;
-  return instance;
-}
 std::mutex mutex;
 
 }  // namespace
 
 void run(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& kernel) {
+  // Stacks stay with the thread that made them; but static shared memory is everybody's, so only one thread runs a kernel at a time.
+  static thread_local Machine machine;
   const std::lock_guard lock(mutex);
-  machine().run(grid, block, shared, kernel);
+  in_use = &machine;
+  machine.run(grid, block, shared, kernel);
 }
 
-unsigned thread_number() { return machine().thread(); }
-void sync_block() { machine().sync_block(); }
-void sync_warp() { machine().sync_warp(); }
-void sync_some(unsigned barrier, unsigned threads) { machine().sync_some(barrier, threads); }
-void pause() { machine().pause(); }
-void note_progress() { machine().note_progress(); }
-std::byte* dynamic_shared() { return machine().shared(); }
-void look(const void* mine, void (*f)(const void*, Shown), const void* closure) { machine().look({mine, f, closure}); }
-void copy_async(void* to, const void* from, std::size_t bytes) { machine().copy_async({to, from, bytes}); }
-void commit_copies() { machine().commit_copies(); }
-void wait_for_copies(std::size_t pending) { machine().wait_for_copies(pending); }
+unsigned thread_number() { return in_use->thread(); }
+void sync_block() { in_use->sync_block(); }
+void sync_warp() { in_use->sync_warp(); }
+void sync_some(unsigned barrier, unsigned threads) { in_use->sync_some(barrier, threads); }
+void pause() { in_use->pause(); }
+void note_progress() { in_use->note_progress(); }
+std::byte* dynamic_shared() { return in_use->shared(); }
+void look(const void* mine, void (*f)(const void*, Shown), const void* closure) { in_use->look({mine, f, closure}); }
+void copy_async(void* to, const void* from, std::size_t bytes) { in_use->copy_async({to, from, bytes}); }
+void commit_copies() { in_use->commit_copies(); }
+void wait_for_copies(std::size_t pending) { in_use->wait_for_copies(pending); }
 
 }  // namespace segnet::emulated

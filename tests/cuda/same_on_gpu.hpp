@@ -18,8 +18,9 @@ inline bool gpu() {
 template <class T, class U>
 double relative_difference(const Tensor<T, Cpu>& a, const Tensor<U, Cpu>& b, double floor = 1e-30) {
   double largest = floor;
-  for (index_t i = 0; i < b.numel(); ++i)
-    if (const double v = std::abs(static_cast<double>(b.data()[i])); std::isfinite(v)) largest = std::max(largest, v);
+  const U* const p = b.data();
+  for (index_t i = 0, n = b.numel(); i < n; ++i)
+    if (const double v = std::abs(static_cast<double>(p[i])); std::isfinite(v)) largest = std::max(largest, v);
   return max_difference(a, b) / largest;
 }
 

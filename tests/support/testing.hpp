@@ -30,7 +30,9 @@ Generator& random();
 template <class T, class D = Cpu>
 Tensor<T, D> integers(const Shape& shape, int low, int high) {
   Tensor<T, D> t(shape);
-  for (index_t i = 0; i < t.numel(); ++i) t.data()[i] = static_cast<T>(low + random().below(high - low + 1));
+  T* const to = t.data();
+  Generator& generator = random();
+  for (index_t i = 0, n = t.numel(); i < n; ++i) to[i] = static_cast<T>(low + generator.below(high - low + 1));
   return t;
 }
 /// Normally distributed numbers.
@@ -43,8 +45,10 @@ template <class T, class D = Cpu>
 Tensor<T, D> distinct(const Shape& shape) {
   Tensor<T, D> t(shape);
   const index_t n = t.numel();
-  for (index_t i = 0; i < n; ++i) t.data()[i] = static_cast<T>((static_cast<double>(i - n / 2) + 0.5) / 16);
-  for (index_t i = n; i-- > 1;) std::swap(t.data()[i], t.data()[random().below(i + 1)]);
+  T* const to = t.data();
+  Generator& generator = random();
+  for (index_t i = 0; i < n; ++i) to[i] = static_cast<T>((static_cast<double>(i - n / 2) + 0.5) / 16);
+  for (index_t i = n; i-- > 1;) std::swap(to[i], to[generator.below(i + 1)]);
   return t;
 }
 
@@ -52,19 +56,21 @@ Tensor<T, D> distinct(const Shape& shape) {
 template <class T, class D>
 double dot(const Tensor<T, D>& a, const Tensor<T, D>& b) {
   if (a.shape() != b.shape()) throw ShapeError("dot", "b", concat(a.shape()), b.shape());
+  const T *const p = a.data(), *const q = b.data();
   double sum = 0;
-  for (index_t i = 0; i < a.numel(); ++i) sum += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
+  for (index_t i = 0, n = a.numel(); i < n; ++i) sum += static_cast<double>(p[i]) * static_cast<double>(q[i]);
   return sum;
 }
 /// Largest |a - b|; infinite when the shapes differ or exactly one is NaN.
 template <class T, class U>
 double max_difference(const Tensor<T, Cpu>& a, const Tensor<U, Cpu>& b) {
   if (a.shape() != b.shape()) return INFINITY;
+  const T* const p = a.data();
+  const U* const q = b.data();
   double worst = 0;
-  for (index_t i = 0; i < a.numel(); ++i) {
-    const double x = static_cast<double>(a.data()[i]), y = static_cast<double>(b.data()[i]);
-    if (std::isnan(x) && std::isnan(y)) continue;
-    if (x == y) continue;
+  for (index_t i = 0, n = a.numel(); i < n; ++i) {
+    const double x = static_cast<double>(p[i]), y = static_cast<double>(q[i]);
+    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
     const double d = std::abs(x - y);
     worst = std::isnan(d) ? INFINITY : std::max(worst, d);
   }
