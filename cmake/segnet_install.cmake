@@ -14,7 +14,7 @@ endforeach()
 if(TARGET segnet_cuda)
   install(TARGETS segnet_cuda EXPORT segnet_cuda_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(EXPORT segnet_cuda_targets NAMESPACE segnet:: DESTINATION ${package_dir})
-  install(DIRECTORY cuda/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/segnet/cuda FILES_MATCHING PATTERN *.cuh)
+  install(DIRECTORY cuda/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/segnet/cuda FILES_MATCHING PATTERN *.cuh PATTERN emulated EXCLUDE)
 endif()
 
 write_basic_package_version_file(segnetConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
