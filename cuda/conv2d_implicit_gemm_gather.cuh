@@ -46,7 +46,7 @@ inline constexpr int gather_shared_bytes =
 
 template <class T, class Tile, Precision precision>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const __grid_constant__ GatherProblem<T> p) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+#if SEGNET_TENSOR_CORES
   constexpr int chunk = Pack<T>::size, row_bytes = 128, rows_apart = Tile::threads / 8;
   constexpr int my_rows = Tile::rows / rows_apart, my_columns = Tile::columns / rows_apart;
   constexpr int stage_bytes = (Tile::rows + Tile::columns) * row_bytes;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gather_gemm(const
   const unsigned a_row = static_cast<unsigned>((warp_row + lane % 16) * row_bytes), a_half = static_cast<unsigned>(lane / 16);
   const unsigned b_row = static_cast<unsigned>((Tile::rows + warp_column + lane % 8 + lane / 16 * 8) * row_bytes);
   const unsigned b_half = static_cast<unsigned>(lane / 8 % 2), turn = static_cast<unsigned>(lane % 8);
-  constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 4;  // or registers run out
+  [[maybe_unused]] constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 4;  // or registers run out
   const auto multiply_step = [&](int stage) {
     const unsigned from = shared + static_cast<unsigned>(stage * stage_bytes);
 #pragma unroll(unrolled)

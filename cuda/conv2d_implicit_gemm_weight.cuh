@@ -35,7 +35,7 @@ inline constexpr int weight_shared_bytes =
 
 template <class T, class Tile, Precision precision>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const __grid_constant__ WeightProblem<T> p) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+#if SEGNET_TENSOR_CORES
   constexpr int chunk = Pack<T>::size, depth = weight_step_pixels<T>, size = static_cast<int>(sizeof(T));
   constexpr int a_pitch = (Tile::rows + 8) * size, b_pitch = (Tile::columns + 8) * size, b_begin = depth * a_pitch;
   constexpr int stage_bytes = b_begin + depth * b_pitch;
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
   static_assert(fragments_across % 2 == 0);
   float sum[fragments_down][fragments_across][4] = {};
   const int warp_row = warp / Tile::warps_across * Tile::warp_rows, warp_column = warp % Tile::warps_across * Tile::warp_columns;
-  constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 2;  // as in gather_gemm
+  [[maybe_unused]] constexpr int unrolled = std::is_same_v<T, float> && precision == Precision::full ? 1 : 2;  // as in gather_gemm
   const auto multiply_step = [&](int stage) {
 #pragma unroll(unrolled)
     for (int part = 0; part < 2; ++part) {  // 16 pixels of bfloat16, 8 of float

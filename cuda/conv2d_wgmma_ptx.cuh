@@ -20,7 +20,10 @@
 #include "segnet/core/bfloat16.hpp"
 
 // Bodies of kernels that use these functions stand between #if SEGNET_SM90A and #endif: other devices' code has no such instructions.
-#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(SEGNET_EMULATED_GPU)
+#include "emulated/sm90.hpp"  // all of them in software
+#define SEGNET_SM90A 1
+#elif !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define SEGNET_SM90A 1
 #else
 #define SEGNET_SM90A 0
@@ -29,6 +32,15 @@
 namespace segnet::cuda::sm90 {
 
 using Address = std::uint32_t;  ///< in shared memory
+
+/// See above. Address in shared memory; leading and stride offset in bytes.
+__device__ inline std::uint64_t matrix(Address start, unsigned leading, unsigned stride) {
+  return static_cast<std::uint64_t>((start & 0x3ffffu) >> 4) | static_cast<std::uint64_t>(leading >> 4) << 16 |
+         static_cast<std::uint64_t>(stride >> 4) << 32 | std::uint64_t{1} << 62;
+}
+__device__ inline std::uint64_t k_major(Address start) { return matrix(start, 16, 1024); }
+
+#if !defined(SEGNET_EMULATED_GPU)
 
 __device__ inline Address shared_address(const void* p) { return static_cast<Address>(__cvta_generic_to_shared(p)); }
 
@@ -95,13 +107,6 @@ __device__ inline void copy_pixels(Address to, const CUtensorMap* map, Address b
 }
 
 // ---- wgmma ----
-
-/// See above. Address in shared memory; leading and stride offset in bytes.
-__device__ inline std::uint64_t matrix(Address start, unsigned leading, unsigned stride) {
-  return static_cast<std::uint64_t>((start & 0x3ffffu) >> 4) | static_cast<std::uint64_t>(leading >> 4) << 16 |
-         static_cast<std::uint64_t>(stride >> 4) << 32 | std::uint64_t{1} << 62;
-}
-__device__ inline std::uint64_t k_major(Address start) { return matrix(start, 16, 1024); }
 
 /// Before the first product of a sequence: registers are as they should be.
 __device__ inline void wgmma_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -214,5 +219,7 @@ __device__ inline uint4 load_shared(Address from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(from) : "memory");
   return v;
 }
+
+#endif  // !defined(SEGNET_EMULATED_GPU)
 
 }  // namespace segnet::cuda::sm90
