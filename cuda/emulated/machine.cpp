@@ -99,22 +99,8 @@ struct Fiber {
   const void* stack = nullptr;
   std::size_t bytes = 0;
   unsigned thread = nobody;   ///< that stands on it
+  uint3 index{};              ///< its threadIdx
   void* sanitizer = nullptr;  ///< notes of the sanitizer's, which must know when stacks change
-
-  void leave_for(Fiber& other) {
-#if defined(SEGNET_ASAN)
-    __sanitizer_start_switch_fiber(&sanitizer, other.stack, other.bytes);
-#endif
-    context.go(other.context);
-    arrived_from(other);
-  }
-  void arrived_from(Fiber& other) {
-#if defined(SEGNET_ASAN)
-    __sanitizer_finish_switch_fiber(sanitizer, &other.stack, &other.bytes);
-#else
-    (void)other;
-#endif
-  }
 };
 
 struct Barrier {
@@ -182,7 +168,7 @@ class Machine {
   void pause() {
     if (++pauses_ > 50'000'000) stop("polls for ever");
     ready_.push_back(current_);
-    leave();
+    go_on();
   }
   void note_progress() { pauses_ = 0; }
 
@@ -192,7 +178,7 @@ class Machine {
     Barrier& b = warps_[warp];
     if (b.waiting.size() + 1 < in_warp(warp)) {
       b.waiting.push_back(current_);
-      leave();
+      go_on();
     } else {
       finish_look(warp);
       release(b);
@@ -237,21 +223,36 @@ class Machine {
     started_ = returned_ = 0;
     pauses_ = 0;
     returned_of_.fill(0);
-    while (returned_ < count_) {
-      Fiber* next = nullptr;
-      if (!ready_.empty() && (started_ == count_ || draw(2) == 0)) {
-        std::swap(ready_[draw(ready_.size())], ready_.back());
-        next = ready_.back();
-        ready_.pop_back();
-      } else if (started_ < count_) {
-        next = idle();
-      } else {
-        stop("waits for ever");
-      }
-      current_ = next;
-      if (next->thread != nobody) place(next->thread);
-      scheduler_.leave_for(*next);
+    go_on();
+  }
+
+  /// From the fiber in use, which is not to run now, to another; to the caller's once all threads have returned.
+  void go_on() {
+    Fiber* const from = current_;
+    if (returned_ == count_) {
+      current_ = &caller_;
+    } else if (!ready_.empty() && (started_ == count_ || draw(2) == 0)) {
+      std::swap(ready_[draw(ready_.size())], ready_.back());
+      current_ = ready_.back();
+      ready_.pop_back();
+    } else if (started_ < count_) {
+      current_ = idle();
+    } else {
+      stop("waits for ever");
     }
+    if (current_ == from) return;
+    threadIdx = current_->index;
+    from_ = from;
+#if defined(SEGNET_ASAN)
+    __sanitizer_start_switch_fiber(&from->sanitizer, current_->stack, current_->bytes);
+#endif
+    from->context.go(current_->context);
+    arrived();
+  }
+  void arrived() {
+#if defined(SEGNET_ASAN)
+    __sanitizer_finish_switch_fiber(current_->sanitizer, &from_->stack, &from_->bytes);
+#endif
   }
 
   /// A fiber on which no thread stands.
@@ -272,30 +273,28 @@ class Machine {
     f.context.prepare(stack, stack_bytes, [] { in_use->work(); });
   }
 
-  /// What a fiber does: threads, as long as they do not wait; the scheduler; threads of a later block; ...
+  /// What a fiber does: threads, as long as they do not wait; others; threads of a later block; ...
   void work() {
+    arrived();
     Fiber* const me = current_;
-    me->arrived_from(scheduler_);
     for (;;) {
       do {
-        me->thread = order_[started_++];
-        place(me->thread);
+        const unsigned n = order_[started_++];
+        me->thread = n;
+        threadIdx = me->index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y};
         (*kernel_)();
-        finish(me->thread);
+        finish(n);
       } while (started_ < count_ && ready_.empty());
       me->thread = nobody;
       idle_.push_back(me);
-      leave();
+      go_on();
     }
   }
-
-  void place(unsigned n) { threadIdx = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y}; }
-  void leave() { current_->leave_for(scheduler_); }
 
   void wait_at(Barrier& b, std::size_t expected) {
     if (b.waiting.size() + 1 < expected) {
       b.waiting.push_back(current_);
-      leave();
+      go_on();
     } else {
       release(b);
     }
@@ -352,8 +351,8 @@ class Machine {
   std::vector<Copies> copies_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> ready_, idle_;
-  Fiber scheduler_;
-  Fiber* current_ = nullptr;
+  Fiber caller_;
+  Fiber *current_ = &caller_, *from_ = nullptr;
   Barrier block_;
   std::array<Barrier, most_threads / warp_size> warps_;
   std::array<Barrier, barriers> named_;

@@ -25,7 +25,7 @@ void check_counts(const Shape& shape, int classes) {
 TEST_CASE("confusion matrix: labels on the GPU are counted as on the CPU") {
   if (!gpu()) return;
   check_counts<std::int32_t, std::int32_t>({3, 101, 97}, 21);
-  check_counts<std::uint8_t, std::int64_t>({300000}, 2);
+  check_counts<std::uint8_t, std::int64_t>({on_gpu(300000, 30000)}, 2);
   check_counts<std::int64_t, std::uint8_t>({2, 50, 50}, 150);  // more pairs than shared memory holds
   check_counts<std::int32_t, std::uint8_t>({0, 4}, 3);
 }

@@ -14,6 +14,9 @@ inline bool gpu() {
   return false;
 }
 
+/// Of two sizes of a test the one for this GPU: emulated ones are slow.
+inline index_t on_gpu(index_t real, index_t emulated) { return cuda::device_info().name == "emulated GPU" ? emulated : real; }
+
 /// Largest |a - b| over the largest |b| (of at least `floor`); infinite when the shapes differ or exactly one is NaN.
 template <class T, class U>
 double relative_difference(const Tensor<T, Cpu>& a, const Tensor<U, Cpu>& b, double floor = 1e-30) {
