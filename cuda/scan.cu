@@ -8,5 +8,6 @@ SEGNET_INSTANTIATE(double)
 SEGNET_INSTANTIATE(bfloat16)
 SEGNET_INSTANTIATE(std::int32_t)
 SEGNET_INSTANTIATE(std::int64_t)
+SEGNET_INSTANTIATE(std::uint8_t)
 
 }  // namespace segnet
