@@ -17,12 +17,30 @@
 
 #include "segnet/core/config.hpp"
 
-#if defined(__OPTIMIZE__)
-#define SEGNET_INLINE inline __attribute__((always_inline))
-#define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
-#else  // one body, one instruction set: calls serve, and are compiled once
+// SEGNET_LAYOUT is the inline namespace of functions that hand each other data which is laid out for the instruction set. Its name is a
+// part of theirs: files compiled with and without optimisation may be linked, and each kind calls its own.
+#if !defined(__OPTIMIZE__)
+#define SEGNET_ONE_ISA Isa::baseline
+#define SEGNET_LAYOUT for_baseline
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SEGNET_ONE_ISA Isa::avx512
+#define SEGNET_LAYOUT for_avx512
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SEGNET_ONE_ISA Isa::avx512
+#define SEGNET_LAYOUT for_avx512
+#endif
+#endif
+#if !defined(SEGNET_LAYOUT)
+#define SEGNET_LAYOUT for_this_machine
+#endif
+
+#if defined(SEGNET_ONE_ISA)  // calls serve, and are compiled once; loops stay loops, which spares two thirds more under sanitizers
 #define SEGNET_INLINE inline
 #define SEGNET_INLINE_LAMBDA
+#else
+#define SEGNET_INLINE inline __attribute__((always_inline))
+#define SEGNET_INLINE_LAMBDA __attribute__((always_inline))
 #endif
 
 #if defined(__x86_64__)  // in nvcc's host code too: both compilers must make the same inline functions
@@ -41,28 +59,12 @@
 #endif
 
 /// Before a short loop of constant length over registers: unrolls it completely.
-#if defined(__clang__) || defined(__CUDA_ARCH__)
+#if defined(SEGNET_ONE_ISA) && !defined(__CUDA_ARCH__)
+#define SEGNET_UNROLL
+#elif defined(__clang__) || defined(__CUDA_ARCH__)
 #define SEGNET_UNROLL _Pragma("unroll")
 #else
 #define SEGNET_UNROLL _Pragma("GCC unroll 64")
-#endif
-
-// SEGNET_LAYOUT is the inline namespace of functions that hand each other data which is laid out for the instruction set. Its name is a
-// part of theirs: files compiled with and without optimisation may be linked, and each kind calls its own.
-#if !defined(__OPTIMIZE__)
-#define SEGNET_ONE_ISA Isa::baseline
-#define SEGNET_LAYOUT for_baseline
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SEGNET_ONE_ISA Isa::avx512
-#define SEGNET_LAYOUT for_avx512
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SEGNET_ONE_ISA Isa::avx512
-#define SEGNET_LAYOUT for_avx512
-#endif
-#endif
-#if !defined(SEGNET_LAYOUT)
-#define SEGNET_LAYOUT for_this_machine
 #endif
 
 namespace segnet {
