@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "cuda/same_on_gpu.hpp"
+#include "segnet/kernels/divider.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -74,4 +75,45 @@ TEST_CASE("bfloat16 rounds to nearest even and keeps what is special") {
   CHECK(std::isnan(static_cast<float>(bfloat16(NAN))));
   CHECK(static_cast<float>(bfloat16(-0.0f)) == 0.0f);
   CHECK(std::signbit(static_cast<float>(bfloat16(-0.0f))));
+}
+
+TEST_CASE("numbers below 2^31 are divided by multiplication, exactly") {
+  constexpr index_t end = index_t{1} << 31;
+  std::vector<index_t> divisors{3, 5, 6, 7, 10, 21, 641, 1000, 65537, 6'700'417};
+  for (index_t power = 1; power < end; power *= 2)
+    for (const index_t d : {power - 1, power, power + 1})
+      if (d > 0) divisors.push_back(d);
+  divisors.push_back(end - 1);
+  for (int i = 0; i < 200; ++i) divisors.push_back(1 + testing::random().below(end - 1));
+  const auto split_rightly = [](index_t d, index_t n) {
+    auto rest = static_cast<std::uint32_t>(n);
+    const index_t remainder = kernels::Divider<std::uint32_t>(d).split(rest);
+    return rest == n / d && remainder == n % d;
+  };
+  for (const index_t d : divisors) {
+    INFO("by ", d);
+    std::vector<index_t> numbers{0, 1, d - 1, d, end - 1};
+    for (int i = 0; i < 50; ++i) {
+      const index_t multiple = testing::random().below(end / d) * d;
+      numbers.insert(numbers.end(), {testing::random().below(end), multiple, std::max<index_t>(multiple, 1) - 1});
+    }
+    CHECK(std::all_of(numbers.begin(), numbers.end(), [&](index_t n) { return split_rightly(d, n); }));
+  }
+  index_t n = end * 5 + 3;
+  CHECK(kernels::Divider<index_t>(end).split(n) == 3);
+  CHECK(n == 5);
+}
+
+TEST_CASE_TEMPLATE("constants and ranges on the GPU, of every type", T, float, double, bfloat16, std::int32_t, std::int64_t, std::uint8_t) {
+  if (!gpu()) return;
+  CHECK(equal(full<T, Cuda>({3, 11}, static_cast<T>(7)).template to<Cpu>(), full<T>({3, 11}, static_cast<T>(7))));
+  CHECK(equal(arange<T, Cuda>(101).template to<Cpu>(), arange<T>(101)));
+  CHECK(full<bool, Cuda>({1}, true).item());
+  CHECK(full<T, Cuda>({0, 3}, T(1)).numel() == 0);
+  const auto behind_first = zeros<T, Cuda>({18});  // memory that no pack begins at
+  behind_first.alias({16}, 1).fill(static_cast<T>(1));
+  CHECK(static_cast<float>(behind_first.alias({}, 0).item()) == 0);
+  CHECK(static_cast<float>(behind_first.alias({}, 1).item()) == 1);
+  CHECK(static_cast<float>(behind_first.alias({}, 16).item()) == 1);
+  CHECK(static_cast<float>(behind_first.alias({}, 17).item()) == 0);
 }
