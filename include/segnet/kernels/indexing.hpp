@@ -61,7 +61,7 @@ void index_add(ConstView<T, Cpu> base, ConstView<T, Cpu> x, const index_t* index
         for (index_t p = where.first[v]; p < where.first[v + 1]; ++p) {
           const T* from = x.data + (row / n * count + where.positions[static_cast<std::size_t>(p)]) * inner;
           SEGNET_SIMD
-          for (index_t j = 0; j < inner; ++j) to[j] += alpha * from[j];
+          for (index_t j = 0; j < inner; ++j) to[j] = static_cast<T>(to[j] + alpha * from[j]);
         }
       }
     });
