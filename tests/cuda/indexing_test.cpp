@@ -73,6 +73,17 @@ TEST_CASE("index_select and index_add on the GPU") {
                    {{3, 4}});
 }
 
+TEST_CASE_TEMPLATE("integers picked and added on the GPU", T, std::int32_t, std::int64_t, std::uint8_t) {
+  if (!gpu()) return;
+  const auto index = random_indices({7}, 5), places = random_indices({3, 90, 4}, 5);
+  const auto x = integers<T>({3, 5, 4}, 0, 9), rows = integers<T>({3, 7, 4}, 0, 9), many = integers<T>({3, 90, 4}, 0, 2);
+  const auto same = [](const auto& f) { CHECK(equal(f(Cuda{}).template to<Cpu>(), f(Cpu{}))); };
+  same([&]<class D>(D) { return index_select(x.template to<D>(), 1, index.to<D>()); });
+  same([&]<class D>(D) { return index_add(x.template to<D>(), 1, index.to<D>(), rows.template to<D>(), 2); });
+  same([&]<class D>(D) { return gather(x.template to<D>(), 1, places.to<D>()); });
+  same([&]<class D>(D) { return scatter_add(x.template to<D>(), 1, places.to<D>(), many.template to<D>()); });
+}
+
 TEST_CASE("gather and scatter_add on the GPU: in order, for many lines and for few long ones") {
   if (!gpu()) return;
   const Shape shape{3, 5, 4};
@@ -131,11 +142,8 @@ TEST_CASE("nonzero, count, triangles on the GPU") {
       CHECK(equal(nonzero(mask.to<Cuda>()).to<Cpu>(), nonzero(mask)));
     }
   for (const index_t k : {-2, 0, 3}) {
-    const Tensor<bool> mask({5, 7});
-    const Tensor<bool, Cuda> on_gpu({5, 7});
-    kernels::triangle(k, mask.view());
-    kernels::triangle(k, on_gpu.view());
-    CHECK(equal(on_gpu.to<Cpu>(), mask));
+    check_everywhere("tril", [k](const auto& x) { return tril(x[0], k); }, {{2, 5, 7}});
+    check_everywhere("triu", [k](const auto& x) { return triu(x[0], k); }, {{7, 5}});
   }
 }
 

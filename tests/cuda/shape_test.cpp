@@ -94,6 +94,61 @@ TEST_CASE_TEMPLATE("copy_strided on the GPU: random boxes", T, float, double, bf
   }
 }
 
+TEST_CASE("copy_strided on the GPU: offsets beyond 2^31") {
+  if (!gpu()) return;
+  const Tensor<std::uint8_t, Cuda> far({(index_t{1} << 31) + 4096});
+  const auto there_and_back = [&](const kernels::StridedBox& box) {  // from a box of far into a dense one, by way of another of far
+    index_t total = 1;
+    for (int k = 0; k < box.rank; ++k) total *= box.size[k];
+    const auto x = integers<std::uint8_t>({total}, 0, 255);
+    kernels::StridedBox in = box, out = box;
+    for (int k = 0; k < box.rank; ++k) {
+      in.source[k] = box.destination[k], in.destination[k] = box.source[k];
+      out.source_offset = in.destination_offset = 5;
+    }
+    const Tensor<std::uint8_t, Cuda> y({total});
+    kernels::copy_strided(in, x.to<Cuda>().view(), far.view());
+    kernels::copy_strided(out, far.view(), y.view());
+    CHECK(equal(y.to<Cpu>(), x));
+    index_t last = out.source_offset;
+    for (int k = 0; k < box.rank; ++k) last += (box.size[k] - 1) * box.source[k];
+    CHECK(last >= index_t{1} << 31);
+    CHECK(far.alias({}, last).item() == x.data()[total - 1]);
+  };
+  kernels::StridedBox rows, columns, single;
+  rows.push_back(3, (index_t{1} << 30) + 16, 32);
+  rows.push_back(32, 1, 1);
+  there_and_back(rows);
+  columns.push_back(16, 1, 17);  // a transposition
+  columns.push_back(17, (index_t{1} << 27) + 3, 1);
+  there_and_back(columns);
+  single.push_back(2, index_t{1} << 31, 1);
+  there_and_back(single);
+}
+
+TEST_CASE_TEMPLATE("what only moves, on the GPU: integers and truth values", T, std::int32_t, std::int64_t, std::uint8_t, bool) {
+  if (!gpu()) return;
+  const auto everything = [](const auto& x) {
+    const std::vector<std::decay_t<decltype(x)>> moved{concat({x, narrow(x, 1, 0, 2)}, 1),
+                                                       slice(x, {{}, {1, -1}, {0, 9, 2}}),
+                                                       permute(x, {2, 0, 3, 1}),
+                                                       pad(x, {1, 0, 2, 3}),
+                                                       pad(x, {0, 0, 2, 1}, PadMode::reflect),
+                                                       flip(x, {1, 3}),
+                                                       roll(x, 3, 2),
+                                                       repeat(x, {2, 1, 3, 1}),
+                                                       repeat_interleave(x, 2, 1),
+                                                       expand(narrow(x, 3, 1, 1), {x.dim(0), 8, 9, 5}),
+                                                       pixel_shuffle(x, 2),
+                                                       nearest_unpool2d(x, {2, 3})};
+    std::vector<std::decay_t<decltype(x)>> flat;
+    for (const auto& y : moved) flat.push_back(flatten(y));
+    return concat(flat, 0);
+  };
+  check_moves<T>(everything, {2, 8, 9, 4});
+  check_moves<T>(everything, {0, 8, 9, 4});
+}
+
 TEST_CASE("concat, slice, split on the GPU") {
   if (!gpu()) return;
   for (const auto& [a, b] : std::vector<std::pair<index_t, index_t>>{{64, 64}, {3, 5}, {1, 7}, {4, 8}, {20, 12}})
@@ -109,7 +164,7 @@ TEST_CASE("concat, slice, split on the GPU") {
   check_everywhere("channels cut", [](const auto& x) { return narrow(x[0], -1, 3, 9); }, {{2, 9, 7, 13}});
   check_everywhere("images cut", [](const auto& x) { return narrow(x[0], 0, 1, 2); }, {{4, 9, 7, 3}});
   check_everywhere("split", [](const auto& x) { return concat({split(x[0], {4, 5}, 1)[1], split(x[0], {4, 5}, 1)[0]}, 1); }, {{4, 9, 5}});
-  check_everywhere("large crop", [](const auto& x) { return slice(x[0], {{}, {4, -4}, {4, -4}}); }, {{1, 120, 130, 32}});
+  check_everywhere("large crop", [](const auto& x) { return slice(x[0], {{}, {4, -4}, {4, -4}}); }, {{1, on_gpu(120, 30), 130, 32}});
 }
 
 TEST_CASE("permute and layouts on the GPU") {
@@ -119,7 +174,7 @@ TEST_CASE("permute and layouts on the GPU") {
       check_everywhere(concat("permute ", shape), [&](const auto& x) { return permute(x[0], order); }, {shape});
   check_everywhere("rank 6", [](const auto& x) { return permute(x[0], {5, 0, 4, 2, 1, 3}); }, {{3, 4, 5, 2, 9, 16}});
   check_everywhere("empty", [](const auto& x) { return permute(x[0], {1, 2, 0}); }, {{0, 4, 5}});
-  check_everywhere("matrix", [](const auto& x) { return transpose(x[0], 0, 1); }, {{301, 517}});
+  check_everywhere("matrix", [](const auto& x) { return transpose(x[0], 0, 1); }, {{301, on_gpu(517, 45)}});
   const auto nchw = [](const auto& x) { return to_nchw(from_nchw(x)); };
   const auto images = [](const auto& x) { return from_nchw(x); };
   for (const Shape& shape : {Shape{2, 3, 33, 31}, Shape{2, 64, 9, 9}, Shape{5, 7}, Shape{0, 3, 4, 4}}) {
