@@ -11,15 +11,16 @@ using namespace segnet::testing;
 
 namespace {
 
-/// One function of tensors on both devices, its code behind pointers so that the checks are compiled once.
+/// One function of tensors on both devices, its code behind pointers so that the checks are compiled once. bfloat16 is float on the CPU.
 template <class T>
 struct Both {
+  using OnCpu = Tensor<Master<T>>;
   template <class F>
   Both(const char* text, F f, double l = -3, double h = 3) : name(text), cpu(f), gpu(f), low(l), high(h) {}
-  Tensor<T> operator()(const std::vector<Tensor<T>>& x) const { return cpu(x); }
+  OnCpu operator()(const std::vector<OnCpu>& x) const { return cpu(x); }
   Tensor<T, Cuda> operator()(const std::vector<Tensor<T, Cuda>>& x) const { return gpu(x); }
   const char* name;
-  Tensor<T> (*cpu)(const std::vector<Tensor<T>>&);
+  OnCpu (*cpu)(const std::vector<OnCpu>&);
   Tensor<T, Cuda> (*gpu)(const std::vector<Tensor<T, Cuda>>&);
   double low, high;
 };
@@ -44,6 +45,8 @@ std::vector<Both<T>> functions_of_one() {
           F(ceil(x[0])),
           F(round(x[0])),
           F(clamp(x[0], -1, 2)),
+          F(clamp_min(x[0], 1)),
+          F(clamp_max(x[0], 1)),
           F(relu(x[0])),
           F(relu6(x[0]), -3, 9),
           F(leaky_relu(x[0], 0.1)),
@@ -117,7 +120,7 @@ Tensor<T, D> without_first(const Tensor<T, D>& x) {
 TEST_CASE_TEMPLATE("cuda: functions of one number", T, float, double) {
   if (!gpu()) return;
   for (const auto& f : functions_of_one<T>())
-    for (const Shape& shape : {Shape{3, 7, 5}, Shape{1}, Shape{0, 4}, Shape{70001}})
+    for (const Shape& shape : {Shape{3, 7, 5}, Shape{1}, Shape{0, 4}, Shape{on_gpu(70001, 7001)}})
       check_same_on_gpu<T>(f.name, f, {random_uniform<T>(shape, testing::random(), f.low, f.high)}, tolerance_of<T>);
 }
 
@@ -198,6 +201,12 @@ TEST_CASE("cuda: casts, comparisons, integers") {
   };
   integer_case(std::int32_t{});
   integer_case(std::int64_t{});
+  integer_case(std::uint8_t{});
+  const auto large = integers<index_t>({37, 5}, -1000, 1000) + ((index_t{1} << 60) + 1);  // no double holds these
+  const auto exact = [](const auto& t) { return maximum(square(t - (index_t{1} << 60)), -t) + clamp_max(t, index_t{1} << 60); };
+  CHECK(exact(large.to<Cuda>()).to_vector() == exact(large).to_vector());
+  CHECK(cast<std::int32_t>(greater(large.to<Cuda>(), large.at(3, 3))).to_vector() ==
+        cast<std::int32_t>(greater(large, large.at(3, 3))).to_vector());
 }
 
 TEST_CASE("cuda: elements that no pack can be aligned to") {
@@ -209,25 +218,27 @@ TEST_CASE("cuda: elements that no pack can be aligned to") {
   CHECK(equal(by_channel(x.to<Cuda>(), y.to<Cuda>()).to<Cpu>(), by_channel(x, y)));
 }
 
-TEST_CASE("cuda: bfloat16 computes in float") {
+TEST_CASE("cuda: functions of bfloat16 are those of float, rounded") {
   if (!gpu()) return;
-  const auto x = cast<bfloat16>(random_uniform<float>({33, 24}, testing::random(), 0.3, 2).to<Cuda>());
-  const auto same = [&](const auto& f) {
-    const auto a = x.detach().clone().requires_grad();
-    const auto b = cast<float>(x).detach().requires_grad();
-    const auto y = f(a);
-    const auto z = f(b);
-    y.backward(ones<bfloat16, Cuda>(y.shape()));
-    z.backward(ones<float, Cuda>(z.shape()));
-    CHECK(relative_difference(cast<float>(y.detach()).template to<Cpu>(), z.detach().template to<Cpu>()) < 1e-2);
-    CHECK(relative_difference(cast<float>(a.grad()).template to<Cpu>(), b.grad().template to<Cpu>()) < 2e-2);
+  const auto sixteenths = [](const Shape& shape, double low, double high) {  // bfloat16's own numbers
+    return integers<float>(shape, static_cast<int>(std::ceil(low * 16)), static_cast<int>(std::floor(high * 16))) / 16;
   };
-  same([](const auto& t) { return silu(t); });
-  same([](const auto& t) { return relu(t * 2 - 1); });
-  same([](const auto& t) { return exp(t) / (1 + t); });
-  same([](const auto& t) { return pow(t, t); });
-  same([](const auto& t) { return gelu(clamp(t, 0.5f, 1.5f)); });
-  same([](const auto& t) { return masked_fill(t, less(t, 1), 0); });
+  for (const auto& f : functions_of_one<bfloat16>())
+    for (const Shape& shape : {Shape{5, 8}, Shape{3, 7, 5}, Shape{0, 4}})
+      check_bfloat16_on_gpu(f.name, f, {sixteenths(shape, f.low, f.high)}, 1e-2);  // what is kept is rounded, too
+  for (const auto& [a, b] : broadcasts) {
+    if (a.numel() > 3000) continue;
+    INFO(a << " " << b);
+    for (const auto& f : functions_of_two<bfloat16>())
+      check_bfloat16_on_gpu(f.name, f, {sixteenths(a, 0.5, 2), sixteenths(b, 0.5, 2)}, 2e-2);
+    for (const auto& f : linear_functions_of_two<bfloat16>())
+      check_bfloat16_on_gpu(f.name, f, {integers<float>(a, -3, 3), integers<float>(b, -3, 3)});
+  }
+  check_bfloat16_on_gpu("prelu", [](const auto& x) { return prelu(x[0], x[1]); },
+                        {integers<float>({5, 9, 6}, -3, 3), integers<float>({6}, -3, 3)});
+  check_bfloat16_on_gpu(
+      "chained", [](const auto& x) { return exp(x[0]) / (1 + x[0]) - gelu(clamp(x[0], 0.5f, 1.5f)); }, {sixteenths({33, 24}, 0.5, 2)},
+      2e-2);
 }
 
 TEST_CASE("cuda: tensors are printed") {
