@@ -36,12 +36,16 @@ TEST_CASE("confusion matrix: logits on the GPU, ties, and what is not finite") {
     const auto x = integers<float>({500, C}, -3, 3);  // many ties
     for (index_t i = 0; i < x.numel(); i += 7) x.data()[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? -INFINITY : INFINITY;
     const auto t = integers<std::int32_t>({500}, 0, static_cast<int>(C) - 1);
-    ConfusionMatrix expected(C), got(C), half(C);
+    ConfusionMatrix expected(C), got(C), half(C), twice(C), shifted(C);
     expected.add_logits(x, t);
     got.add_logits(x.to<Cuda>(), t.to<Cuda>());
     half.add_logits(cast<bfloat16>(x.to<Cuda>()), t.to<Cuda>());
     CHECK(equal(got.counts(), expected.counts()));
-    CHECK(equal(half.counts(), expected.counts()));
+    twice.add_logits(cast<double>(x).to<Cuda>(), cast<std::int64_t>(t).to<Cuda>());
+    const Tensor<float, Cuda> behind({1 + 500 * C});  // memory that no pack begins at
+    behind.alias({500, C}, 1).copy_from(x);
+    shifted.add_logits(behind.alias({500, C}, 1), t.to<Cuda>());
+    for (const auto* other : {&half, &twice, &shifted}) CHECK(equal(other->counts(), expected.counts()));
   }
 }
 

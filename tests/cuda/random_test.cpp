@@ -17,6 +17,17 @@ TEST_CASE_TEMPLATE("cuda: random numbers are those of the CPU", T, float, double
   }
 }
 
+TEST_CASE("cuda: random numbers in bfloat16 are those of double, rounded") {
+  if (!gpu()) return;
+  for (const Shape& shape : {Shape{7}, Shape{33, 101}, Shape{0}}) {
+    Generator a{5, 3}, b{5, 3};
+    CHECK(equal(random_uniform<bfloat16, Cuda>(shape, a, -0.3, 1.7).to<Cpu>(), random_uniform<bfloat16>(shape, b, -0.3, 1.7)));
+    const auto normal_gpu = random_normal<bfloat16, Cuda>(shape, a, 0.1, 2).to<Cpu>(),
+               normal_cpu = random_normal<bfloat16>(shape, b, 0.1, 2);
+    CHECK(relative_difference(normal_gpu, normal_cpu) <= 1. / 128);
+  }
+}
+
 TEST_CASE("cuda: initialisers") {
   if (!gpu()) return;
   const auto same = [](const auto& initialise, double tolerance) {
