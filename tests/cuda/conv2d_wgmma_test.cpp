@@ -18,20 +18,20 @@ kernels::ConvGeometry geometry(const Shape& x, const Shape& w, const Conv2dOptio
 
 /// Every way in which tiles, chunks, blocks and phases end early.
 std::vector<kernels::ConvGeometry> shapes() {
-  return {geometry({2, 33, 47, 64}, {64, 3, 3, 64}, {.padding = 1}),
-          geometry({2, 30, 40, 128}, {128, 3, 3, 128}, {.padding = 1}),
-          geometry({3, 41, 29, 40}, {72, 3, 3, 40}, {.padding = 1}),
-          geometry({2, 25, 31, 256}, {192, 1, 1, 256}, {}),
-          geometry({2, 61, 45, 64}, {128, 3, 3, 64}, {.stride = 2, .padding = 1}),
-          geometry({1, 40, 44, 96}, {320, 3, 3, 96}, {.padding = 4, .dilation = 4}),
+  return {geometry({1, 31, 39, 64}, {64, 3, 3, 64}, {.padding = 1}),
+          geometry({1, 30, 40, 128}, {128, 3, 3, 128}, {.padding = 1}),
+          geometry({2, 31, 29, 40}, {72, 3, 3, 40}, {.padding = 1}),
+          geometry({1, 19, 27, 256}, {192, 1, 1, 256}, {}),
+          geometry({1, 61, 45, 64}, {128, 3, 3, 64}, {.stride = 2, .padding = 1}),
+          geometry({1, 30, 29, 96}, {320, 3, 3, 96}, {.padding = 4, .dilation = 4}),
           geometry({2, 40, 60, 128}, {64, 2, 2, 128}, {.stride = 2}),
-          geometry({2, 64, 80, 32}, {64, 7, 7, 32}, {.stride = 2, .padding = 3}),
-          geometry({5, 20, 51, 64}, {136, 1, 5, 64}, {.stride = {1, 2}, .padding = {Extent2(0, 3), Extent2(1, 0)}}),
-          geometry({2, 37, 53, 64}, {96, 5, 5, 64}, {.padding = 2}),
-          geometry({2, 50, 61, 64}, {64, 3, 3, 64}, {.padding = 2, .dilation = 2}),
-          geometry({3, 29, 35, 128}, {64, 3, 1, 128}, {.padding = {1, 0}}),
+          geometry({1, 64, 70, 32}, {64, 7, 7, 32}, {.stride = 2, .padding = 3}),
+          geometry({3, 13, 51, 64}, {136, 1, 5, 64}, {.stride = {1, 2}, .padding = {Extent2(0, 3), Extent2(1, 0)}}),
+          geometry({1, 31, 34, 64}, {96, 5, 5, 64}, {.padding = 2}),
+          geometry({1, 47, 45, 64}, {64, 3, 3, 64}, {.padding = 2, .dilation = 2}),
+          geometry({3, 30, 23, 128}, {64, 3, 1, 128}, {.padding = {1, 0}}),
           geometry({1, 70, 70, 32}, {32, 3, 3, 32}, {}),
-          geometry({2, 90, 120, 64}, {72, 3, 3, 64}, {.padding = 1})};
+          geometry({1, 45, 60, 64}, {72, 3, 3, 64}, {.padding = 1})};
 }
 
 /// T's rounding of the CPU's float result.
@@ -64,32 +64,26 @@ TEST_CASE_TEMPLATE("wgmma: forward and gradients equal the CPU's", T, bfloat16, 
     if (cuda::wgmma_takes<T>(g, ConvPass::forward)) {
       ++taken;
       const Tensor<float> y(g.y_shape());
-      kernels::conv2d<float>(g, x.view(), w.view(), b.view(), y.view(), exact);
-      for (const cuda::WgmmaTiles tiles : all_tiles) {
+      for (const cuda::WgmmaTiles tiles : all_tiles) {  // the first without bias
         INFO("tiles ", static_cast<int>(tiles));
+        const bool bias = tiles != cuda::WgmmaTiles::automatic;
         const Tensor<T, Cuda> got(g.y_shape());
-        cuda::wgmma_forward<T>(g, gx.data(), gw.data(), gb.data(), got.data(), tiles);
+        kernels::conv2d<float>(g, x.view(), w.view(), bias ? b.view() : View<const float>{}, y.view(), exact);
+        cuda::wgmma_forward<T>(g, gx.data(), gw.data(), bias ? gb.data() : nullptr, got.data(), tiles);
         check_rounded(got, y);
       }
-      const Tensor<T, Cuda> without(g.y_shape());
-      kernels::conv2d<float>(g, x.view(), w.view(), View<const float>{}, y.view(), exact);
-      cuda::wgmma_forward<T>(g, gx.data(), gw.data(), nullptr, without.data());
-      check_rounded(without, y);
     }
     if (cuda::wgmma_takes<T>(g, ConvPass::grad_input)) {
       ++taken;
       const Tensor<float> dx(g.x_shape());
-      kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), c.view(), dx.view(), exact);
       for (const cuda::WgmmaTiles tiles : all_tiles) {
         INFO("tiles ", static_cast<int>(tiles));
+        const bool bias = tiles != cuda::WgmmaTiles::automatic;
         const Tensor<T, Cuda> got(g.x_shape());
-        cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), gc.data(), got.data(), tiles);
+        kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), bias ? c.view() : View<const float>{}, dx.view(), exact);
+        cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), bias ? gc.data() : nullptr, got.data(), tiles);
         check_rounded(got, dx);
       }
-      const Tensor<T, Cuda> without(g.x_shape());
-      kernels::conv2d_grad_input<float>(g, dy.view(), w.view(), View<const float>{}, dx.view(), exact);
-      cuda::wgmma_grad_input<T>(g, gdy.data(), gw.data(), nullptr, without.data());
-      check_rounded(without, dx);
     }
     if (cuda::wgmma_takes<T>(g, ConvPass::grad_weight)) {
       ++taken;
