@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <deque>
 #include <vector>
 
 #include "segnet/kernels/row_tile.hpp"
@@ -153,15 +152,15 @@ namespace {
 
 struct Product {
   float* d;
-  unsigned columns;
+  unsigned columns, group;
   std::uint64_t a, b;
   bool add;
   Factors factors;
 };
-/// A thread's products under way.
+/// A thread's products under way, oldest first.
 struct Products {
-  std::vector<Product> open;
-  std::deque<std::vector<Product>> committed;
+  std::vector<Product> queue;
+  unsigned group = 0;  // that is not committed yet
   bool fenced = false;
 };
 Products products[1024];
@@ -232,19 +231,18 @@ void multiply(const Product& p, unsigned warp, emulated::WarpSums& d) {
 }
 
 using Lanes = const Products* const* const (&)[emulated::warp_size];
-/// The warp's product number i of a group, in all lanes the same but for the place of the result.
-const Product& product(Lanes all, std::size_t group, std::size_t i, float* (&d)[emulated::warp_size]) {
-  const Product& first = (*all[0])->committed[group][i];
+/// The warp's product number i, in all lanes the same but for the place of the result.
+const Product& product(Lanes all, std::size_t i, float* (&d)[emulated::warp_size]) {
+  const auto& first = (*all[0])->queue;
   for (unsigned l = 0; l < emulated::warp_size; ++l) {
-    const auto& committed = (*all[l])->committed;
-    if (committed.size() != (*all[0])->committed.size() || committed[group].size() != (*all[0])->committed[group].size())
-      fault("wgmma that not all threads of a warp execute");
-    const Product& p = committed[group][i];
-    if (p.a != first.a || p.b != first.b || p.add != first.add || p.columns != first.columns || p.factors != first.factors)
+    const auto& queue = (*all[l])->queue;
+    if (queue.size() != first.size()) fault("wgmma that not all threads of a warp execute");
+    const Product &p = queue[i], &q = first[i];
+    if (p.a != q.a || p.b != q.b || p.add != q.add || p.columns != q.columns || p.group != q.group || p.factors != q.factors)
       fault("wgmma with operands that differ within a warp");
     d[l] = p.d;
   }
-  return first;
+  return first[i];
 }
 
 }  // namespace
@@ -253,31 +251,30 @@ void wgmma_begin() { products[emulated::thread_number()].fenced = true; }
 void wgmma(float* d, unsigned columns, std::uint64_t a, std::uint64_t b, bool add, Factors factors) {
   Products& mine = products[emulated::thread_number()];
   if (!mine.fenced) fault("wgmma without wgmma.fence before it");
-  mine.open.push_back({d, columns, a, b, add, factors});
+  mine.queue.push_back({d, columns, mine.group, a, b, add, factors});
 }
 void wgmma_commit() {
   Products& mine = products[emulated::thread_number()];
-  mine.committed.push_back(std::move(mine.open));
-  mine.open.clear();
+  ++mine.group;
   mine.fenced = false;
 }
 void wgmma_wait(unsigned pending) {
   Products& mine = products[emulated::thread_number()];
+  const auto waited_for =
+      std::find_if(mine.queue.begin(), mine.queue.end(), [&](const Product& p) { return p.group + pending >= mine.group; });
+  const auto count = static_cast<std::size_t>(waited_for - mine.queue.begin());
   const Products* const shown = &mine;
-  emulated::warp_together(shown, [&, warp = emulated::thread_number() / emulated::warp_size % 4](auto& all) {
-    const auto& groups = (*all[0])->committed;
-    for (std::size_t group = 0; group + pending < groups.size(); ++group) {
-      float *d[emulated::warp_size], *next[emulated::warp_size];
-      for (std::size_t i = 0; i < groups[group].size();) {  // those that go into the same sums, one after the other
-        emulated::WarpSums sums(product(all, group, i, d).columns);
-        sums.load(d);
-        do multiply(groups[group][i], warp, sums);
-        while (++i < groups[group].size() && (product(all, group, i, next), std::equal(d, d + emulated::warp_size, next)));
-        sums.store(d);
-      }
+  emulated::warp_together(shown, [count, warp = emulated::thread_number() / emulated::warp_size % 4](auto& all) {
+    float *d[emulated::warp_size], *next[emulated::warp_size];
+    for (std::size_t i = 0; i < count;) {  // those that go into the same sums, one after the other
+      emulated::WarpSums sums(product(all, i, d).columns);
+      sums.load(d);
+      do multiply((*all[0])->queue[i], warp, sums);
+      while (++i < count && (product(all, i, next), std::equal(d, d + emulated::warp_size, next)));
+      sums.store(d);
     }
   });
-  while (mine.committed.size() > pending) mine.committed.pop_front();
+  mine.queue.erase(mine.queue.begin(), waited_for);
 }
 
 // ---- Results ----
