@@ -46,7 +46,7 @@ std::vector<ResizeCase> resize_cases() {
       add({0, 3, 3, 4}, 0, 2);
       add({2, 5, 3}, {1, 8}, {});
       add({1, 2, 700, 36}, {3, 701}, {});
-      add({2, 33, 40, 64}, 0, 2);
+      add({2, on_gpu(33, 7), on_gpu(40, 9), 64}, 0, 2);
     }
   return cases;
 }
@@ -73,4 +73,13 @@ TEST_CASE("GPU: resizing in bfloat16") {
           else return cast<float>(interpolate(cast<bfloat16>(in[0]), c.options));
         },
         {integers<float>(c.x, -9, 9)}, 1e-2);
+}
+
+TEST_CASE("GPU: resizing memory that is not a multiple of 16 bytes away") {
+  if (!gpu()) return;
+  for (const InterpolateMode mode : {InterpolateMode::nearest, InterpolateMode::bilinear, InterpolateMode::bicubic})
+    for (const Extent2 size : {Extent2(9, 12), Extent2(3, 4)})
+      check_same_on_gpu<float>(
+          to_string(mode), [&](const auto& in) { return unaligned(resize(unaligned(in[0]), size, mode)); },
+          {integers<float>({2, 5, 6, 8}, -9, 9)}, 2e-6);
 }

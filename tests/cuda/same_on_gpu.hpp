@@ -3,6 +3,7 @@
 #pragma once
 
 #include "segnet/ops/cast.hpp"
+#include "segnet/ops/concat.hpp"
 #include "support/testing.hpp"
 
 namespace segnet::testing {
@@ -16,6 +17,12 @@ inline bool gpu() {
 
 /// Of two sizes of a test the one for this GPU: emulated ones are slow.
 inline index_t on_gpu(index_t real, index_t emulated) { return cuda::device_info().name == "emulated GPU" ? emulated : real; }
+
+/// x in memory that no pack of elements begins at. Gradients flow through, and come to what computed x in such memory, too.
+template <class T, class D>
+Tensor<T, D> unaligned(const Tensor<T, D>& x) {
+  return reshape(narrow(concat({zeros<T, D>({1}), flatten(x)}, 0), 0, 1, x.numel()), x.shape());
+}
 
 /// Largest |a - b| over the largest |b| (of at least `floor`); infinite when the shapes differ or exactly one is NaN.
 template <class T, class U>
