@@ -39,16 +39,14 @@ __device__ void multiply_fragments(float (&c)[rows][columns][4], unsigned (&a)[r
 #pragma unroll
       for (int k = 0; k < 2; ++k) split_tf32(b[j][k], b[j][k], b_low[j][k]);
     // Tensor cores round towards zero, so long sums drift there (Ootomo and Yokota, 2022). Theirs are of 8 products each, from zero and
-    // the small ones first; ordinary additions, which round to nearest, join them. No two products in a row go into the same sum.
+    // the small ones first; ordinary additions, which round to nearest, join them.
 #pragma unroll
     for (int i = 0; i < rows; ++i) {
       unsigned a_low[4];
 #pragma unroll
       for (int k = 0; k < 4; ++k) split_tf32(a[i][k], a[i][k], a_low[k]);
       float sum[columns][4] = {};
-      multiply_tf32(sum, a_low, b);
-      multiply_tf32(sum, a[i], b_low);
-      multiply_tf32(sum, a[i], b);
+      multiply_split_tf32(sum, a[i], a_low, b, b_low);
 #pragma unroll
       for (int j = 0; j < columns; ++j)
 #pragma unroll

@@ -73,6 +73,15 @@ __device__ void multiply_tf32(float (&c)[columns][4], const unsigned (&a)[4], co
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[j][0]), "r"(b[j][1]));
 }
 
+/// c[j] += a_low * b[j] + a * b_low[j] + a * b[j], in this order; no two products in a row go into the same sum.
+template <int columns>
+__device__ void multiply_split_tf32(float (&c)[columns][4], const unsigned (&a)[4], const unsigned (&a_low)[4],
+                                    const unsigned (&b)[columns][2], const unsigned (&b_low)[columns][2]) {
+  multiply_tf32(c, a_low, b);
+  multiply_tf32(c, a, b_low);
+  multiply_tf32(c, a, b);
+}
+
 /// The nearest number with 11 bits, as a float's bits.
 __device__ inline unsigned rounded_tf32(unsigned bits) {
   unsigned rounded;

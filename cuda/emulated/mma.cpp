@@ -44,31 +44,34 @@ void WarpSums::multiply(const A& a, const B& b, unsigned depth, bool add) {
 
 namespace {
 
-/// What a lane brings to c += a b.
+/// What a lane brings.
 struct Fragments {
   float* c;
-  const unsigned *a, *b;
+  const cuda::mma::Factors* factors;
 };
 
-/// 32 bytes of the inner dimension: numbers(word) are the 4 / size elements of a word of it.
+/// 32 bytes of the inner dimension: numbers(word, to, apart) puts the 4 / size elements of a word of it that far apart.
 template <unsigned per_word, class Numbers>
-void multiply(float* c, const unsigned* a, const unsigned* b, unsigned columns, const Numbers& numbers) {
-  warp_together(Fragments{c, a, b}, [&](auto& all) {
-    alignas(64) WarpSums::A rows;
-    alignas(64) WarpSums::B cols;
+void multiply(float* c, unsigned columns, std::initializer_list<cuda::mma::Factors> factors, const Numbers& numbers) {
+  warp_together(Fragments{c, factors.begin()}, [&](auto& all) {
     float* lanes[warp_size];
-    for (unsigned l = 0; l < warp_size; ++l) {
-      const unsigned g = l / 4, t = l % 4;
-      lanes[l] = all[l]->c;
-      for (unsigned word = 0; word < 4; ++word)  // a0: row g, a1: row g + 8, both in the first half; a2, a3: the same in the second
-        numbers(all[l]->a[word], &rows[g + word % 2 * 8][(word / 2 * 4 + t) * per_word], 1);
-      for (unsigned j = 0; j < columns; ++j)
-        for (unsigned word = 0; word < 2; ++word)
-          numbers(all[l]->b[2 * j + word], &cols[(word * 4 + t) * per_word][8 * j + g], WarpSums::most_columns);
-    }
+    for (unsigned l = 0; l < warp_size; ++l) lanes[l] = all[l]->c;
     WarpSums sums(8 * columns);
     sums.load(lanes);
-    sums.multiply(rows, cols, 8 * per_word, true);
+    for (std::size_t pair = 0; pair < factors.size(); ++pair) {
+      alignas(64) WarpSums::A a;
+      alignas(64) WarpSums::B b;
+      for (unsigned l = 0; l < warp_size; ++l) {
+        const auto& mine = all[l]->factors[pair];
+        const unsigned g = l / 4, t = l % 4;
+        for (unsigned word = 0; word < 4; ++word)  // a0: row g, a1: row g + 8, both in the first half; a2, a3: the same in the second
+          numbers(mine.a[word], &a[g + word % 2 * 8][(word / 2 * 4 + t) * per_word], 1);
+        for (unsigned j = 0; j < columns; ++j)
+          for (unsigned word = 0; word < 2; ++word)
+            numbers(mine.b[2 * j + word], &b[(word * 4 + t) * per_word][8 * j + g], WarpSums::most_columns);
+      }
+      sums.multiply(a, b, 8 * per_word, true);
+    }
     sums.store(lanes);
   });
 }
@@ -107,14 +110,14 @@ void load_matrices_transposed(unsigned& r0, unsigned& r1, unsigned& r2, unsigned
   });
 }
 
-void multiply_bf16(float* c, const unsigned (&a)[4], const unsigned* b, unsigned columns) {
-  emulated::multiply<2>(c, a, b, columns, [](unsigned word, float* to, unsigned apart) {
+void multiply_bf16(float* c, unsigned columns, std::initializer_list<Factors> factors) {
+  emulated::multiply<2>(c, columns, factors, [](unsigned word, float* to, unsigned apart) {
     to[0] = emulated::as_float(word << 16);
     to[apart] = emulated::as_float(word & 0xffff0000u);
   });
 }
-void multiply_tf32(float* c, const unsigned (&a)[4], const unsigned* b, unsigned columns) {
-  emulated::multiply<1>(c, a, b, columns, [](unsigned word, float* to, unsigned) { *to = emulated::as_float(word & 0xffffe000u); });
+void multiply_tf32(float* c, unsigned columns, std::initializer_list<Factors> factors) {
+  emulated::multiply<1>(c, columns, factors, [](unsigned word, float* to, unsigned) { *to = emulated::as_float(word & 0xffffe000u); });
 }
 
 }  // namespace segnet::cuda::mma

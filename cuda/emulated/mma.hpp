@@ -2,6 +2,8 @@
 // "ldmatrix" and "mma". Addresses in shared memory are offsets into the block's dynamic part.
 #pragma once
 
+#include <initializer_list>
+
 #include "machine.hpp"
 #include "segnet/core/config.hpp"
 
@@ -63,15 +65,25 @@ void wait_for_copies() {
 void load_matrices(unsigned& r0, unsigned& r1, unsigned& r2, unsigned& r3, unsigned row);
 void load_matrices_transposed(unsigned& r0, unsigned& r1, unsigned& r2, unsigned& r3, unsigned row);
 
-void multiply_bf16(float* c, const unsigned (&a)[4], const unsigned* b, unsigned columns);
-void multiply_tf32(float* c, const unsigned (&a)[4], const unsigned* b, unsigned columns);
+/// A fragment of a and `columns` of b, word by word.
+struct Factors {
+  const unsigned *a, *b;
+};
+/// c += a b for one pair of factors after the other.
+void multiply_bf16(float* c, unsigned columns, std::initializer_list<Factors> factors);
+void multiply_tf32(float* c, unsigned columns, std::initializer_list<Factors> factors);
 template <int columns>
 void multiply_bf16(float (&c)[columns][4], const unsigned (&a)[4], const unsigned (&b)[columns][2]) {
-  multiply_bf16(c[0], a, b[0], columns);
+  multiply_bf16(c[0], columns, {{a, b[0]}});
 }
 template <int columns>
 void multiply_tf32(float (&c)[columns][4], const unsigned (&a)[4], const unsigned (&b)[columns][2]) {
-  multiply_tf32(c[0], a, b[0], columns);
+  multiply_tf32(c[0], columns, {{a, b[0]}});
+}
+template <int columns>
+void multiply_split_tf32(float (&c)[columns][4], const unsigned (&a)[4], const unsigned (&a_low)[4], const unsigned (&b)[columns][2],
+                         const unsigned (&b_low)[columns][2]) {
+  multiply_tf32(c[0], columns, {{a_low, b[0]}, {a, b_low[0]}, {a, b[0]}});
 }
 
 /// Ties go away from zero; NaN stays NaN.
