@@ -16,8 +16,18 @@ constexpr double rounding() {
 
 /// Any rank; channels below, at and between packs and tiles of packs; one chunk of rows and many; an empty batch.
 std::vector<Shape> norm_shapes() {
-  return {{3, 5, 6, 4},     {2, 3, 4, 16},    {6, 4},          {2, 7, 21},        {2, 40, 50, 1},    {2, 20, 30, 40},
-          {1, 13, 11, 600}, {2, 9, 11, 1032}, {2, 2, 3, 2, 6}, {3, 100, 120, 24}, {1, 3000, 1, 256}, {0, 5, 6, 8}};
+  return {{3, 5, 6, 4},
+          {2, 3, 4, 16},
+          {6, 4},
+          {2, 7, 21},
+          {2, 40, 50, 1},
+          {2, on_gpu(20, 5), 30, 40},
+          {1, on_gpu(13, 7), 11, on_gpu(600, 140)},
+          {2, on_gpu(9, 5), 11, on_gpu(1032, 261)},
+          {2, 2, 3, 2, 6},
+          {3, on_gpu(100, 10), 120, 24},
+          {1, on_gpu(3000, 300), 1, on_gpu(256, 64)},
+          {0, 5, 6, 8}};
 }
 
 /// Eighths: bfloat16 holds them exactly.
@@ -63,7 +73,7 @@ TEST_CASE_TEMPLATE("GPU: batch, instance and group norm as on the CPU", T, ON_GP
 
 TEST_CASE_TEMPLATE("GPU: batch norm with given statistics, and its ReLU", T, ON_GPU) {
   if (!gpu()) return;
-  for (const Shape& shape : {Shape{2, 5, 7, 6}, Shape{2, 30, 31, 64}}) {
+  for (const Shape& shape : {Shape{2, 5, 7, 6}, Shape{2, on_gpu(30, 5), 31, 64}, Shape{1, 3, 2, 1032}}) {
     const index_t C = shape.back();
     const auto x = normal<T>(shape), w = normal<T>({C}), b = normal<T>({C}), mean = normal<T>({C});
     auto var = normal<T>({C});
@@ -108,11 +118,19 @@ TEST_CASE("GPU: batch norm keeps float's digits when the mean is a thousand devi
   }
 }
 
-TEST_CASE("GPU: batch norm of memory that is not a multiple of 16 bytes away") {
+TEST_CASE("GPU: norms of memory that is not a multiple of 16 bytes away") {
   if (!gpu()) return;
-  const auto x = normal<float>({1 + 3 * 40 * 8});
-  const auto run = [](const auto& t) { return batch_norm(t.alias({3, 40, 8}, 1), {}, {}, {}, {}, true); };
-  CHECK(relative_difference(run(x.to<Cuda>()).to<Cpu>(), run(x)) <= 3e-5);
+  const auto same = [](const char* what, const auto& norm, const Shape& shape) {
+    check_same_on_gpu<float>(
+        what, [&](const auto& in) { return unaligned(norm(unaligned(in[0]), in)); },
+        {normal<float>(shape), normal<float>({8}), normal<float>({8})}, 3e-5);
+  };
+  same("batch_norm", [](const auto& x, const auto& in) { return batch_norm(x, in[1], in[2], {}, {}, true); }, {3, 5, 8});
+  same("instance_norm", [](const auto& x, const auto& in) { return instance_norm(x, in[1], in[2]); }, {3, 5, 8});
+  same("group_norm", [](const auto& x, const auto& in) { return group_norm(x, 2, in[1], in[2]); }, {3, 5, 8});
+  same("layer_norm", [](const auto& x, const auto& in) { return layer_norm(x, {8}, in[1], in[2]); }, {15, 8});
+  same("layer_norm of long rows", [](const auto& x, const auto&) { return layer_norm(x, {1032}); }, {3, 1032});
+  same("local_response_norm", [](const auto& x, const auto&) { return local_response_norm(x, 5, 0.1); }, {15, 8});
 }
 
 TEST_CASE_TEMPLATE("GPU: layer norm as on the CPU", T, ON_GPU) {
@@ -122,8 +140,8 @@ TEST_CASE_TEMPLATE("GPU: layer norm as on the CPU", T, ON_GPU) {
     int trailing;
   };
   for (const auto& [shape, trailing] :
-       {Case{{7, 13}, 1}, Case{{5, 4, 16}, 1}, Case{{33, 5, 64}, 1}, Case{{3, 100}, 1}, Case{{1, 256}, 1}, Case{{9, 1032}, 1},
-        Case{{3, 40, 72}, 2}, Case{{2, 9001}, 1}, Case{{4000, 24}, 1}, Case{{0, 8}, 1}}) {
+       {Case{{7, 13}, 1}, Case{{5, 4, 16}, 1}, Case{{33, 5, 64}, 1}, Case{{3, 100}, 1}, Case{{1, 256}, 1}, Case{{on_gpu(9, 3), 1032}, 1},
+        Case{{3, 40, 72}, 2}, Case{{2, 9001}, 1}, Case{{on_gpu(4000, 100), 24}, 1}, Case{{0, 8}, 1}}) {
     const Shape inner(shape.end() - trailing, shape.end());
     const auto x = normal<T>(shape, 1, 2), w = normal<T>(inner), b = normal<T>(inner);
     check_same_on_gpu<T>(
