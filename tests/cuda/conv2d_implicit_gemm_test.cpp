@@ -94,17 +94,23 @@ void check_all(const ConvCase& c, bool bias, index_t offset = 0) {
 
 TEST_CASE("implicit_gemm on the GPU: random convolutions, forward and both gradients") {
   if (!tensor_cores()) return;
-  for (int i = 0; i < 60; ++i) check_all(random_conv_case(), i % 2 == 0, i % 3 == 0);
+  for (int i = 0; i < on_gpu(60, 12); ++i) check_all(random_conv_case(), i % 2 == 0, i % 3 == 0);
 }
 
 TEST_CASE("implicit_gemm on the GPU: several tiles of every size, and edges in all of them") {
   if (!tensor_cores()) return;
-  for (const ConvCase& c : large_conv_cases()) check_all(c, true);
-  check_all(conv_case({4, 60, 90, 32}, {136, 3, 3, 32}, {.padding = 1}), true);                    // 128 x 128, inner steps over two taps
-  check_all(conv_case({2, 50, 60, 72}, {64, 3, 3, 72}, {.padding = 1}), true);                     // 128 x 64, steps that straddle taps
-  check_all(conv_case({1, 16, 17, 256}, {192, 3, 3, 256}, {.padding = 2, .dilation = 2}), false);  // few pixels, long sums
-  check_all(conv_case({2, 65, 70, 64}, {12, 1, 1, 64}, {}), true);                                 // a classifier
-  check_all(conv_case({3, 64, 62, 3}, {64, 3, 3, 3}, {.padding = 1}), true);                       // a stem
+  if (on_gpu(true, false))
+    for (const ConvCase& c : large_conv_cases()) check_all(c, true);
+  // 128 x 128, inner steps over two taps
+  check_all(conv_case({on_gpu(12, 1), 30, on_gpu(34, 17), 32}, {120, 3, 3, 32}, {.padding = 1}), true);
+  // 128 x 64, steps that straddle taps
+  check_all(conv_case({on_gpu(2, 1), on_gpu(50, 20), on_gpu(60, 25), 72}, {64, 3, 3, 72}, {.padding = 1}), true);
+  // few pixels, long sums
+  check_all(conv_case({1, on_gpu(16, 8), on_gpu(17, 9), on_gpu(256, 128)}, {on_gpu(192, 96), 3, 3, on_gpu(256, 128)},
+                      {.padding = 2, .dilation = 2}),
+            false);
+  check_all(conv_case({on_gpu(2, 1), on_gpu(65, 33), 70, 64}, {12, 1, 1, 64}, {}), true);            // a classifier
+  check_all(conv_case({on_gpu(3, 1), on_gpu(64, 32), 62, 3}, {64, 3, 3, 3}, {.padding = 1}), true);  // a stem
 }
 
 TEST_CASE("implicit_gemm on the GPU: phases of transposed convolutions") {
@@ -140,7 +146,7 @@ Errors errors(const ConvGeometry& g, const Tensor<float>& x, const Tensor<float>
 
 TEST_CASE("implicit_gemm on the GPU: how far from exact sums") {
   if (!tensor_cores()) return;
-  const ConvCase c = conv_case({2, 40, 40, 96}, {64, 3, 3, 96}, {.padding = 1});
+  const ConvCase c = conv_case({on_gpu(2, 1), 40, on_gpu(40, 10), 96}, {64, 3, 3, 96}, {.padding = 1});
   const ConvGeometry& g = c.geometry;
   const auto x = normal<float>(c.x), w = normal<float>(c.w), dy = normal<float>(g.y_shape());
   const auto check = [&]<class T>(T, Precision precision, double tolerance) {
@@ -170,8 +176,8 @@ TEST_CASE("implicit_gemm on the GPU: long sums of floats do not drift") {
     // Of one sign: where cutting off, instead of rounding, is worst.
     check_error([](const Shape& shape) { return random_uniform<float>(shape, testing::random()); }, 4e-6);
   };
-  check(conv_case({1, 12, 12, 512}, {64, 3, 3, 512}, {.padding = 1}));  // 4608 products to a pixel
-  check(conv_case({1, 320, 310, 8}, {16, 1, 1, 8}, {}));                // 99200 to a weight
+  check(conv_case({1, on_gpu(12, 5), 12, 512}, {on_gpu(64, 32), 3, 3, 512}, {.padding = 1}));  // 4608 products to a pixel
+  check(conv_case({1, on_gpu(320, 60), 310, 8}, {16, 1, 1, 8}, {}));                           // 99200 (18600) to a weight
 }
 
 TEST_CASE("implicit_gemm on the GPU: an infinite factor makes infinite sums, no NaN") {
