@@ -121,6 +121,26 @@ TEST_CASE("implicit_gemm on the GPU: phases of transposed convolutions") {
   check_all(conv_case({1, 33, 34, 16}, {16, 5, 5, 16}, {.stride = {4, 6}, .padding = 4, .dilation = {2, 4}}), true);  // every second tap
 }
 
+TEST_CASE("implicit_gemm on the GPU: gradients of weights that fill the largest tiles") {
+  if (!tensor_cores()) return;
+  const auto check = [](const ConvCase& c) {
+    INFO(describe(c));
+    const auto x = integers<float>(c.x, -2, 2), dy = integers<float>(c.geometry.y_shape(), -2, 2);
+    const Tensor<float> dw(c.w);
+    kernels::conv2d_grad_weight<float>(c.geometry, dy.view(), x.view(), dw.view(), ConvAlgorithm::implicit_gemm);
+    const auto check_as = [&]<class T>(T, Precision precision) {
+      const Shifted<T> gx(x, 0), gdy(dy, 0), got(c.w, 0);
+      cuda::implicit_gemm_grad_weight<T>(c.geometry, gdy.data(), gx.data(), got.data(), precision);
+      CHECK(equal(got.result(), rounded<T>(dw)));
+    };
+    check_as(float{}, Precision::full);
+    check_as(float{}, Precision::tf32);
+    check_as(bfloat16{}, Precision::full);
+  };
+  check(conv_case({1, 5, 7, 484}, {248, 3, 3, 484}, {.padding = 1}));  // 128 x 128
+  check(conv_case({1, 5, 7, 980}, {56, 3, 3, 980}, {.padding = 1}));   // 64 x 128
+}
+
 TEST_CASE("implicit_gemm on the GPU: an empty batch") {
   if (!tensor_cores()) return;
   check_all(conv_case({0, 9, 8, 16}, {24, 3, 3, 16}, {.padding = 1}), true);
