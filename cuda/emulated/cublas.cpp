@@ -5,6 +5,7 @@
 
 #include "mma.hpp"
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/isa.hpp"
 
 struct EmulatedCublas {};
 
@@ -42,20 +43,20 @@ void multiply(Index m, Index n, Index k, Sum alpha, const Operand<T>& a, const O
     const Index depth = std::min(most, k - first);
     unpack(a.data + first * (a.transposed ? 1 : a.stride), a.stride, a.transposed, depth, m, tf32, rows.data());
     unpack(b.data + first * (b.transposed ? b.stride : 1), b.stride, !b.transposed, depth, n, tf32, columns.data());
-    for (Index i = 0; i < m; i += tile)
-      for (Index j = 0; j < n; ++j) {
-        const Index count = std::min(tile, m - i);
-        Sum part[tile] = {};
-        for (Index p = 0; p < depth; ++p) {
-          const Sum factor = columns[static_cast<std::size_t>(p * n + j)];
-          const Sum* const row = rows.data() + p * m + i;
-          if (count == tile)
-            for (Index e = 0; e < tile; ++e) part[e] += factor * row[e];
-          else
+    segnet::vectorized([&]() SEGNET_INLINE_LAMBDA {
+      for (Index i = 0; i < m; i += tile)
+        for (Index j = 0; j < n; ++j) {
+          const Index count = std::min(tile, m - i);
+          Sum part[tile] = {};
+          for (Index p = 0; p < depth; ++p) {
+            const Sum factor = columns[static_cast<std::size_t>(p * n + j)];
+            const Sum* const row = rows.data() + p * m + i;
+            SEGNET_SIMD
             for (Index e = 0; e < count; ++e) part[e] += factor * row[e];
+          }
+          for (Index e = 0; e < count; ++e) sums[static_cast<std::size_t>(j * m + i + e)] += part[e];
         }
-        for (Index e = 0; e < count; ++e) sums[static_cast<std::size_t>(j * m + i + e)] += part[e];
-      }
+    });
   }
   for (Index j = 0; j < n; ++j)
     for (Index i = 0; i < m; ++i) {
