@@ -1,5 +1,9 @@
 # segnet::cuda: the kernels of cuda/ for the standard element types, in one static library. It exists where nvcc does; programs that
 # link to it use Tensor<T, Cuda> from plain .cpp files. SEGNET_CUDA=OFF leaves it out.
+# #include <segnet/cuda/pooling.cuh>, here as in an installation.
+file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/include/segnet)
+file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/cuda ${CMAKE_CURRENT_BINARY_DIR}/include/segnet/cuda SYMBOLIC)
+
 option(SEGNET_CUDA "Build the CUDA kernels where nvcc is found" ON)
 if(NOT SEGNET_CUDA)
   return()
@@ -27,9 +31,6 @@ endif()
 target_link_libraries(segnet_cuda PUBLIC segnet CUDA::cudart_static CUDA::cublas CUDA::cublasLt)
 # For users' own .cu files too: CMake 3.25 does not know C++20 for nvcc 13, and nvcc does not know g++'s unrolling pragma.
 target_compile_options(segnet_cuda PUBLIC $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -diag-suppress=1675,554>)
-# #include <segnet/cuda/pooling.cuh>, here as in an installation.
-file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/include/segnet)
-file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/cuda ${CMAKE_CURRENT_BINARY_DIR}/include/segnet/cuda SYMBOLIC)
 target_include_directories(segnet_cuda PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_BINARY_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_compile_definitions(segnet_cuda INTERFACE SEGNET_CUDA=1)  # for programs that run with and without: #if defined(SEGNET_CUDA)
 if(SEGNET_NOT_RUN_FLAGS)  # compiled to see that it compiles: fast

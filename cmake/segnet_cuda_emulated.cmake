@@ -8,9 +8,10 @@ foreach(kernel IN LISTS kernels)  # files of their own: what language a .cu is i
   file(CONFIGURE OUTPUT ${unit} CONTENT "#include \"${PROJECT_SOURCE_DIR}/cuda/${kernel}\"\n")
   list(APPEND units ${unit})
 endforeach()
+set_source_files_properties(${machine} PROPERTIES COMPILE_OPTIONS -fno-sanitize=thread)  # it says itself what a kernel does (races.hpp)
 add_library(segnet_cuda_emulated STATIC EXCLUDE_FROM_ALL ${machine} ${units})
 add_library(segnet::cuda_emulated ALIAS segnet_cuda_emulated)
 target_link_libraries(segnet_cuda_emulated PUBLIC segnet)
-target_include_directories(segnet_cuda_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/cuda/emulated)
+target_include_directories(segnet_cuda_emulated BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/cuda/emulated INTERFACE ${CMAKE_CURRENT_BINARY_DIR}/include)
 target_compile_definitions(segnet_cuda_emulated PRIVATE SEGNET_EMULATED_GPU=1 INTERFACE SEGNET_CUDA=1)
 target_compile_options(segnet_cuda_emulated PRIVATE -O1 -Wno-unknown-pragmas)  # most of its time goes into changing threads

@@ -11,25 +11,25 @@ using namespace segnet::testing;
 
 namespace {
 
-constexpr models::UNetOptions options{.classes = 5, .base = 16, .depth = 3, .batch_norm = true};
-
 template <class T, class D>
 models::UNet<T, D> network(std::uint64_t seed) {
   default_generator() = {seed};
-  return models::UNet<T, D>(options);
+  return models::UNet<T, D>({.classes = 5, .base = on_gpu(16, 8), .depth = on_gpu(3, 2), .batch_norm = true});
 }
-
-Tensor<std::int32_t> labels_of(const Shape& shape) { return integers<std::int32_t>(shape, 0, 4); }
+/// Images of 32 x 48 pixels, or fewer where those take long.
+Shape images(index_t n) { return {n, on_gpu(32, 16), on_gpu(48, 24)}; }
+Shape with_channels(const Shape& images) { return {images[0], images[1], images[2], 3}; }
 
 /// Losses of a few steps, and the weights after them.
 template <class T, class Optimizer>
 std::pair<std::vector<float>, std::vector<Tensor<float>>> trained(int steps, double lr) {
   auto net = network<T, Cuda>(7);
   Generator stream{3};
-  const auto x = cast<T>(random_normal<float>({4, 32, 48, 3}, stream).to<Cuda>());
+  const Shape shape = images(on_gpu(4, 2));
+  const auto x = cast<T>(random_normal<float>(with_channels(shape), stream).to<Cuda>());
   // A map that can be learned: which third of the image.
-  Tensor<std::int32_t> labels({4, 32, 48});
-  for (index_t i = 0; i < labels.numel(); ++i) labels.data()[i] = static_cast<std::int32_t>(i % 48 / 16);
+  Tensor<std::int32_t> labels(shape);
+  for (index_t i = 0, W = shape[2]; i < labels.numel(); ++i) labels.data()[i] = static_cast<std::int32_t>(i % W / (W / 3));
   const auto target = labels.to<Cuda>();
   Optimizer optimizer(nn::parameters<float, Cuda>(net), {.lr = lr});
   std::vector<float> losses;
@@ -58,19 +58,19 @@ void check_repeats_and_learns(double lr) {
 
 TEST_CASE_TEMPLATE("U-Net on the GPU: the CPU's outputs and gradients", T, float, double) {
   if (!gpu()) return;
-  const auto on_cpu = network<T, Cpu>(5);
-  const auto on_gpu = network<T, Cuda>(5);
-  const auto x = normal<T>({2, 32, 48, 3});
-  const auto labels = labels_of({2, 32, 48});
-  const auto loss = cross_entropy(on_cpu(x), labels);
-  const auto loss_gpu = cross_entropy(on_gpu(x.template to<Cuda>()), labels.to<Cuda>());
+  const auto net = network<T, Cpu>(5);
+  const auto net_gpu = network<T, Cuda>(5);
+  const auto x = normal<T>(with_channels(images(2)));
+  const auto labels = integers<std::int32_t>(images(2), 0, 4);
+  const auto loss = cross_entropy(net(x), labels);
+  const auto loss_gpu = cross_entropy(net_gpu(x.template to<Cuda>()), labels.to<Cuda>());
   loss.backward();
   loss_gpu.backward();
   const double tolerance =
       std::is_same_v<T, double> ? 1e-11 : 1e-3;  // of the largest; an activation near 0 may fall on either side in float
   CHECK(std::abs(static_cast<double>(loss.item()) - static_cast<double>(loss_gpu.item())) < 1e-4);
-  const auto expected = nn::state_dict<T>(on_cpu);
-  const auto got = nn::state_dict<T, Cuda>(on_gpu);
+  const auto expected = nn::state_dict<T>(net);
+  const auto got = nn::state_dict<T, Cuda>(net_gpu);
   REQUIRE(expected.size() == got.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     INFO(expected[i].name);
@@ -91,7 +91,7 @@ TEST_CASE("U-Net in bfloat16: near the result in float") {
   if (!gpu()) return;
   auto half = network<bfloat16, Cuda>(5);
   auto full_precision = network<float, Cuda>(5);
-  const auto x = normal<float>({2, 32, 48, 3}).to<Cuda>();
+  const auto x = normal<float>(with_channels(images(2))).to<Cuda>();
   NoGrad guard;
   const auto y = cast<float>(half(cast<bfloat16>(x))).to<Cpu>(), expected = full_precision(x).to<Cpu>();
   CHECK(relative_difference(y, expected) < 0.05);
