@@ -24,7 +24,7 @@ struct Both {
   Tensor<T, Cuda> (*gpu)(const std::vector<Tensor<T, Cuda>>&);
   double low, high;
 };
-#define F(expression, ...) {#expression, [](const auto& x) { return expression; }, ##__VA_ARGS__}
+#define F(expression, ...) {#expression, [](const auto& x) { return expression; } __VA_OPT__(, ) __VA_ARGS__}
 
 template <class T>
 std::vector<Both<T>> functions_of_one() {

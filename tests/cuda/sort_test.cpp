@@ -10,7 +10,8 @@ namespace {
 template <class T>
 void check_sorted(const Tensor<T>& x, int dim, index_t k, bool descending) {
   INFO(x.shape(), " dim ", dim, " k ", k, " descending ", descending);
-  const auto expected = topk(x, k, dim, descending), got_there = topk(x.template to<Cuda>(), k, dim, descending);
+  const auto expected = topk(x, k, dim, descending);
+  const auto got_there = topk(x.template to<Cuda>(), k, dim, descending);
   CHECK(equal(got_there.values.template to<Cpu>(), expected.values));
   CHECK(equal(got_there.indices.template to<Cpu>(), expected.indices));
 }
