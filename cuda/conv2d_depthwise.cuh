@@ -113,8 +113,7 @@ struct DepthwiseTile {
     for (int r = 0; r < rows; ++r)
 #pragma unroll
       for (int q = 0; q < columns; ++q)
-        if (oh + r < g.OH && ow + q < g.OW)
-          *reinterpret_cast<Pack<T>*>(y + ((n * g.OH + oh + r) * g.OW + ow + q) * g.C + c) = rounded_pack<T, lanes>(sum[r][q]);
+        if (oh + r < g.OH && ow + q < g.OW) rounded_pack<T, lanes>(sum[r][q]).store(y + ((n * g.OH + oh + r) * g.OW + ow + q) * g.C + c);
   }
 };
 
@@ -174,8 +173,7 @@ struct DepthwiseTaps {
     }
 #pragma unroll
     for (int q = 0; q < columns; ++q)
-      if (first + q < width)
-        *reinterpret_cast<Pack<T, lanes>*>(to + ((n * height + row) * width + first + q) * g.C + c) = rounded_pack<T, lanes>(sum[q]);
+      if (first + q < width) rounded_pack<T, lanes>(sum[q]).store(to + ((n * height + row) * width + first + q) * g.C + c);
   }
 };
 

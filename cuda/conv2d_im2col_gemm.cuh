@@ -62,14 +62,13 @@ struct RowsOfColumns {
         const index_t ow = g.output_column(w, kj);
         if (ow < 0) continue;
         const index_t p = (image * g.OH + oh - first_output) * g.OW + ow;
-        const auto term = *reinterpret_cast<const Pack<Master<T>, lanes>*>(dcol + ((group * pixels + p) * g.taps() + ki * g.kw + kj) * Cg +
-                                                                           (c - group * Cg));
+        const auto term = Pack<Master<T>, lanes>::load(dcol + ((group * pixels + p) * g.taps() + ki * g.kw + kj) * Cg + (c - group * Cg));
         for (int k = 0; k < lanes; ++k) sum.values[k] += term.values[k];
       }
     }
     Pack<T, lanes> result;
     for (int k = 0; k < lanes; ++k) result.values[k] = static_cast<T>(sum.values[k]);
-    *reinterpret_cast<Pack<T, lanes>*>(dx + (static_cast<index_t>(row) * g.W + w) * g.C + c) = result;
+    result.store(dx + (static_cast<index_t>(row) * g.W + w) * g.C + c);
   }
 };
 

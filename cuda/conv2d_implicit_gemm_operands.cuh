@@ -21,7 +21,7 @@ struct CopyToChunks {
     const index_t row = i / chunks, first = i % chunks * Pack<T>::size;
     Pack<T> pack;
     for (int e = 0; e < Pack<T>::size; ++e) pack.values[e] = first + e < channels ? from[row * channels + first + e] : static_cast<T>(0);
-    *reinterpret_cast<Pack<T>*>(to + i * Pack<T>::size) = pack;
+    pack.store(to + i * Pack<T>::size);
   }
 };
 

@@ -93,8 +93,15 @@ template <class T, int count = 16 / static_cast<int>(sizeof(T))>
 struct alignas(count * sizeof(T)) Pack {
   static constexpr int size = count;
   T values[size];
-  __device__ static Pack load(const T* p) { return *reinterpret_cast<const Pack*>(p); }
-  __device__ void store(T* p) const { *reinterpret_cast<Pack*>(p) = *this; }
+  // By references, whose alignment the sanitizer checks, as it does not for whole copies.
+  SEGNET_HOST_DEVICE static Pack load(const T* p) {
+    const Pack& there = *reinterpret_cast<const Pack*>(p);
+    return there;
+  }
+  SEGNET_HOST_DEVICE void store(T* p) const {
+    Pack& there = *reinterpret_cast<Pack*>(p);
+    there = *this;
+  }
 };
 [[nodiscard]] inline bool aligned16(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 

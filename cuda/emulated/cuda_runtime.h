@@ -17,13 +17,19 @@
 #define __launch_bounds__(...)
 #define __shared__ static  // blocks run one after the other
 
-struct float2 {
+/// Of what is read and written as a whole: not trivial to copy, so that the sanitizer checks its alignment.
+struct EmulatedVector {
+  EmulatedVector() = default;
+  EmulatedVector(const EmulatedVector&) {}
+  EmulatedVector& operator=(const EmulatedVector&) { return *this; }
+};
+struct alignas(8) float2 : EmulatedVector {
   float x, y;
 };
-struct alignas(16) uint4 {
+struct alignas(16) uint4 : EmulatedVector {
   unsigned x, y, z, w;
 };
-[[nodiscard]] inline float2 make_float2(float x, float y) { return {x, y}; }
+[[nodiscard]] inline float2 make_float2(float x, float y) { return {{}, x, y}; }
 
 // ---- for kernels ----
 
@@ -45,29 +51,32 @@ template <class T>
   });
   return got;
 }
+namespace segnet::emulated {
+/// *at = f(*at) in one step, which orders nothing else. What was there before.
+template <class T, class F>
+T atomically(T* at, const F& f) {
+  T before, after;
+  __atomic_load(at, &before, __ATOMIC_RELAXED);
+  do after = f(before);
+  while (!__atomic_compare_exchange(at, &before, &after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return before;
+}
+}  // namespace segnet::emulated
 template <class T>
 T atomicAdd(T* at, T value) {
-  const T before = *at;
-  *at += value;
-  return before;
+  return segnet::emulated::atomically(at, [&](T v) { return static_cast<T>(v + value); });
 }
 template <class T>
 T atomicMin(T* at, T value) {
-  const T before = *at;
-  if (value < before) *at = value;
-  return before;
+  return segnet::emulated::atomically(at, [&](T v) { return value < v ? value : v; });
 }
 template <class T>
 T atomicMax(T* at, T value) {
-  const T before = *at;
-  if (before < value) *at = value;
-  return before;
+  return segnet::emulated::atomically(at, [&](T v) { return v < value ? value : v; });
 }
 template <class T>
 T atomicOr(T* at, T value) {
-  const T before = *at;
-  *at |= value;
-  return before;
+  return segnet::emulated::atomically(at, [&](T v) { return static_cast<T>(v | value); });
 }
 template <class A, class B>
 [[nodiscard]] constexpr std::common_type_t<A, B> min(A a, B b) {

@@ -16,6 +16,8 @@
 #include <numeric>
 #include <vector>
 
+#include "races.hpp"
+
 #if defined(__SANITIZE_ADDRESS__)
 #define SEGNET_ASAN 1
 #elif defined(__has_feature)
@@ -62,7 +64,7 @@ namespace segnet::emulated {
 
 namespace {
 
-constexpr std::size_t stack_bytes = 256 * 1024;
+constexpr std::size_t stack_bytes = 256 * 1024, guard_bytes = 64 * 1024;
 constexpr unsigned most_threads = 1024, barriers = 16, nobody = ~0u;
 
 /// Where a stack was left. ucontext would do, but asks the system each time, and kernels change threads at every shuffle.
@@ -100,11 +102,14 @@ struct Fiber {
   std::size_t bytes = 0;
   unsigned thread = nobody;   ///< that stands on it
   uint3 index{};              ///< its threadIdx
-  void* sanitizer = nullptr;  ///< notes of the sanitizer's, which must know when stacks change
+  void* sanitizer = nullptr;  ///< notes of the address sanitizer's, which must know when stacks change
+  void* seen_as = nullptr;    ///< the thread sanitizer's fiber
 };
 
 struct Barrier {
   std::vector<Fiber*> waiting;
+  char meetings[2];  ///< places where those who meet give and take: this time, and the next, which may begin before all have left
+  unsigned meeting = 0;
 };
 
 struct Copy {
@@ -126,11 +131,19 @@ class Machine {
  public:
   Machine() {
     if (const char* seed = std::getenv("SEGNET_EMULATED_SEED")) state_ = std::strtoull(seed, nullptr, 10) * 2 + 1;
+    // What the machine notes while threads run is not theirs: nothing of it is to be allocated, copied or freed then.
+    for (auto* list : {&ready_, &idle_, &spent_, &block_.waiting}) list->reserve(most_threads);
+    for (Barrier& b : warps_) b.waiting.reserve(warp_size);
+    for (Barrier& b : named_) b.waiting.reserve(most_threads);
+    fibers_.reserve(most_threads);
     shared_ = static_cast<std::byte*>(std::aligned_alloc(1024, most_shared / 1024 * 1024 + 1024));
   }
 
   ~Machine() {
-    for (const auto& f : fibers_) munmap(const_cast<void*>(f->stack), stack_bytes);
+    for (const auto& f : fibers_) {
+      races::destroy(f->seen_as);
+      munmap(const_cast<std::byte*>(static_cast<const std::byte*>(f->stack)) - guard_bytes, guard_bytes + stack_bytes);
+    }
 #if defined(SEGNET_ASAN)
     ASAN_UNPOISON_MEMORY_REGION(shared_, most_shared);
 #endif
@@ -142,6 +155,10 @@ class Machine {
   void run(dim3 grid, dim3 block, std::size_t shared, const std::function<void()>& kernel) {
     kernel_ = &kernel;
     count_ = block.x * block.y * block.z;
+    if (races::watched()) {
+      caller_.seen_as = races::fiber_in_use();
+      while (fibers_.size() < count_) idle_.push_back(make_fiber());  // if one thread made the next, they would be in order
+    }
     blockDim = block, gridDim = grid;
     order_.resize(count_);
     std::iota(order_.begin(), order_.end(), 0u);
@@ -223,7 +240,11 @@ class Machine {
     started_ = returned_ = 0;
     pauses_ = 0;
     returned_of_.fill(0);
+    races::give(&begin_);
     go_on();
+    races::take(&end_);
+    for (Fiber* f : spent_) idle_.push_back(f);
+    spent_.clear();
   }
 
   /// From the fiber in use, which is not to run now, to another; to the caller's once all threads have returned.
@@ -246,6 +267,7 @@ class Machine {
 #if defined(SEGNET_ASAN)
     __sanitizer_start_switch_fiber(&from->sanitizer, current_->stack, current_->bytes);
 #endif
+    races::go_to(current_->seen_as);
     from->context.go(current_->context);
     arrived();
   }
@@ -257,21 +279,23 @@ class Machine {
 
   /// A fiber on which no thread stands.
   Fiber* idle() {
-    if (idle_.empty()) {
-      fibers_.push_back(std::make_unique<Fiber>());
-      prepare(*fibers_.back());
-      return fibers_.back().get();
-    }
+    if (idle_.empty()) return make_fiber();
     Fiber* const fiber = idle_.back();
     idle_.pop_back();
     return fiber;
   }
-  void prepare(Fiber& f) {
-    void* const stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack == MAP_FAILED) stop("finds no memory for a stack");
+  Fiber* make_fiber() {
+    fibers_.push_back(std::make_unique<Fiber>());
+    Fiber& f = *fibers_.back();
+    void* const memory =
+        mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory, guard_bytes, PROT_NONE) != 0) stop("finds no memory for a stack");
+    void* const stack = static_cast<std::byte*>(memory) + guard_bytes;
     f.stack = stack, f.bytes = stack_bytes;
+    f.seen_as = races::fiber();
     // The threads' variables lie in different lines of the cache, though their stacks begin at multiples of a page.
     f.context.prepare(stack, stack_bytes - fibers_.size() % 64 * 1344, [] { in_use->work(); });
+    return &f;
   }
 
   /// What a fiber does: threads, as long as they do not wait; others; threads of a later block; ...
@@ -283,25 +307,31 @@ class Machine {
         const unsigned n = order_[started_++];
         me->thread = n;
         threadIdx = me->index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y};
+        races::take(&begin_);
         (*kernel_)();
         finish(n);
-      } while (started_ < count_ && ready_.empty());
+        races::give(&end_);
+      } while (started_ < count_ && ready_.empty() && !races::watched());
       me->thread = nobody;
-      idle_.push_back(me);
+      (races::watched() ? spent_ : idle_).push_back(me);  // two threads on one stack would race for it
       go_on();
     }
   }
 
   void wait_at(Barrier& b, std::size_t expected) {
+    const char* const meeting = &b.meetings[b.meeting % 2];
+    races::give(meeting);
     if (b.waiting.size() + 1 < expected) {
       b.waiting.push_back(current_);
       go_on();
     } else {
       release(b);
     }
+    races::take(meeting);
   }
   void release(Barrier& b) {
-    ready_.insert(ready_.end(), b.waiting.begin(), b.waiting.end());
+    ++b.meeting;
+    for (Fiber* f : b.waiting) ready_.push_back(f);
     b.waiting.clear();
     pauses_ = 0;
   }
@@ -311,6 +341,7 @@ class Machine {
 
   /// Each lane's f, of what all show.
   void finish_look(unsigned warp) {
+    const races::Unseen unseen;  // it is the machine that copies from one's variables to another's, and it orders nothing
     auto& looks = looks_[warp];
     const void* shown[warp_size];
     for (unsigned i = 0; i < warp_size; ++i) shown[i] = looks[i].mine;
@@ -351,9 +382,10 @@ class Machine {
   std::vector<unsigned> order_;
   std::vector<Copies> copies_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::vector<Fiber*> ready_, idle_;
+  std::vector<Fiber*> ready_, idle_, spent_;
   Fiber caller_;
   Fiber *current_ = &caller_, *from_ = nullptr;
+  char begin_, end_;  // of a block, as places to give and take
   Barrier block_;
   std::array<Barrier, most_threads / warp_size> warps_;
   std::array<Barrier, barriers> named_;

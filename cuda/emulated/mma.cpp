@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "races.hpp"
 #include "segnet/kernels/simd.hpp"
 
 namespace segnet::emulated {
@@ -86,6 +87,7 @@ namespace segnet::cuda::mma {
 using emulated::dynamic_shared, emulated::exchange, emulated::lane;
 
 void load_matrices(unsigned& r0, unsigned& r1, unsigned& r2, unsigned& r3, unsigned row) {
+  emulated::races::reads(dynamic_shared() + row, 16);
   exchange(row, [&, l = lane(), shared = dynamic_shared()](auto& all) {
     unsigned* const to[] = {&r0, &r1, &r2, &r3};
     for (unsigned i = 0; i < 4; ++i) {
@@ -96,6 +98,7 @@ void load_matrices(unsigned& r0, unsigned& r1, unsigned& r2, unsigned& r3, unsig
   });
 }
 void load_matrices_transposed(unsigned& r0, unsigned& r1, unsigned& r2, unsigned& r3, unsigned row) {
+  emulated::races::reads(dynamic_shared() + row, 16);
   exchange(row, [&, l = lane(), shared = dynamic_shared()](auto& all) {
     unsigned* const to[] = {&r0, &r1, &r2, &r3};
     for (unsigned i = 0; i < 4; ++i) {

@@ -4,11 +4,13 @@
 #include <cstring>
 #include <vector>
 
+#include "races.hpp"
 #include "segnet/kernels/row_tile.hpp"
 
 namespace segnet::cuda::sm90 {
 
 using emulated::dynamic_shared, emulated::fault;
+namespace races = emulated::races;
 
 namespace {
 
@@ -26,8 +28,12 @@ struct Barrier {
 static_assert(sizeof(Barrier) == 8);
 constexpr unsigned most_arrivals = (1 << 20) - 1, most_bytes = (1 << 20) - 1;
 
+/// Where those who arrive in phases of this parity give, and those who wait for them take.
+const void* meeting(Address at, unsigned parity) { return dynamic_shared() + at + 4 * parity; }
+
 Barrier load(Address at) {
   if (at % 8 != 0) fault("a barrier at an address that is no multiple of 8");
+  races::reads(dynamic_shared() + at, 8);  // its initialisation must be known to all
   Barrier b;
   std::memcpy(&b, dynamic_shared() + at, 8);
   if (b.uninitialized) fault("a barrier that was not initialised");
@@ -41,6 +47,7 @@ void arrive(Address at, unsigned bytes) {
   Barrier b = load(at);
   if (b.missing == 0) fault("more arrivals at a barrier than it counts");
   if (bytes > most_bytes) fault("a barrier that expects more than 2^20 - 1 bytes");
+  races::give(meeting(at, b.parity));
   b.missing = (b.missing - 1) & 0xfffff;
   b.bytes = (b.bytes + bytes) & 0x1fffff;
   store(at, b);
@@ -60,9 +67,13 @@ constexpr unsigned row_bytes = 128;
 
 /// A row of 128 bytes from `from` on, of which those before `begin` and from `end` on become zeros. Null: all of them.
 void copy_row(const CUtensorMap& map, Address to, const std::byte* from, std::int64_t begin, std::int64_t end) {
+  races::writes(dynamic_shared() + to, row_bytes);
   alignas(16) std::byte row[row_bytes] = {};
   begin = std::max<std::int64_t>(begin, 0), end = std::min<std::int64_t>(end, row_bytes);
-  if (from && begin < end) std::memcpy(row + begin, from + begin, static_cast<std::size_t>(end - begin));
+  if (from && begin < end) {
+    races::reads(from + begin, static_cast<std::size_t>(end - begin));
+    std::memcpy(row + begin, from + begin, static_cast<std::size_t>(end - begin));
+  }
   if (map.type == CU_TENSOR_MAP_DATA_TYPE_TFLOAT32)
     for (unsigned i = 0; i < row_bytes; i += 4) {
       unsigned bits;
@@ -110,7 +121,8 @@ void start(const Copy& c, unsigned rank, bool im2col) {
   if (c.map->rank != rank || c.map->im2col != im2col) fault("a copy by a map of another kind of tensor");
   if (c.to % 128 != 0) fault("cp.async.bulk.tensor to an address that is no multiple of 128");
   if (im2col && (c.dw < 0 || c.dw > 255 || c.dh < 0 || c.dh > 255)) fault("im2col offsets that do not fit 8 bits");
-  load(c.barrier);
+  races::give(meeting(c.barrier, load(c.barrier).parity));
+  const races::Unseen unseen;  // the list is not the threads'
   copies.push_back(c);
 }
 
@@ -121,6 +133,7 @@ void barrier_init(Address barrier, unsigned count) {
     if (c.barrier == barrier) fault("a block has ended, or a barrier was initialised, before copies that report to it were waited for");
   if (count == 0 || count > most_arrivals) fault("a barrier that counts no or too many arrivals");
   const Barrier b{.count = count & 0xfffff, .missing = count & 0xfffff, .bytes = 0, .parity = 0, .uninitialized = 0};
+  races::writes(dynamic_shared() + barrier, 8);
   store(barrier, b);
 }
 void barrier_arrive(Address barrier) { arrive(barrier, 0); }
@@ -128,11 +141,12 @@ void barrier_arrive_expecting(Address barrier, unsigned bytes) { arrive(barrier,
 void barrier_wait(Address barrier, unsigned parity) {
   emulated::wait_until([&] {
     std::erase_if(copies, [&](const Copy& c) {
-      if (c.barrier == barrier) copy_now(c);
+      if (c.barrier == barrier) races::beside(meeting(barrier, load(barrier).parity), [&] { copy_now(c); });
       return c.barrier == barrier;
     });
     return load(barrier).parity != parity;
   });
+  races::take(meeting(barrier, parity));
 }
 
 void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1) { start({to, barrier, map, {c0, c1}, 0, 0}, 2, false); }
@@ -230,6 +244,17 @@ void multiply(const Product& p, unsigned warp, emulated::WarpSums& d) {
   d.multiply(a, b, depth, p.add);
 }
 
+/// The parts of the factors that the calling warp reads.
+void note_reads(const Product& p) {
+  const auto note = [size = p.factors.tf32 ? 4u : 2u](const Matrix& m, unsigned first, unsigned rows, bool mn_major) {
+    for (unsigned k = 0; k < 32 / size; k += mn_major ? 1 : 16 / size)
+      for (unsigned r = 0; r < rows; r += mn_major ? 16 / size : 1)
+        races::reads(dynamic_shared() + m.unit(first + r, k, size, mn_major), 16);
+  };
+  note(Matrix(p.a), emulated::thread_number() / emulated::warp_size % 4 * 16, 16, p.factors.a_mn_major);
+  note(Matrix(p.b), 0, p.columns, p.factors.b_mn_major);
+}
+
 using Lanes = const Products* const* const (&)[emulated::warp_size];
 /// The warp's product number i, in all lanes the same but for the place of the result.
 const Product& product(Lanes all, std::size_t i, float* (&d)[emulated::warp_size]) {
@@ -274,6 +299,7 @@ void wgmma_wait(unsigned pending) {
       sums.store(d);
     }
   });
+  if (races::watched() && emulated::lane() == 0) std::for_each(mine.queue.begin(), waited_for, note_reads);  // it speaks for its warp
   mine.queue.erase(mine.queue.begin(), waited_for);
 }
 
@@ -284,6 +310,7 @@ void store_transposed(Address to, std::uint32_t m0, std::uint32_t m1, std::uint3
     Address to;
     std::uint32_t m[4];
   };
+  races::writes(dynamic_shared() + to, 16);
   emulated::warp_together(Rows{to, {m0, m1, m2, m3}}, [&](auto& all) {
     for (unsigned l = 0; l < emulated::warp_size; ++l) {  // column l % 8 of matrix l / 8
       if (all[l]->to % 16 != 0) fault("stmatrix to an address that is no multiple of 16");
@@ -293,11 +320,15 @@ void store_transposed(Address to, std::uint32_t m0, std::uint32_t m1, std::uint3
     }
   });
 }
-void store_shared(Address to, float value) { std::memcpy(dynamic_shared() + to, &value, sizeof value); }
+void store_shared(Address to, float value) {
+  races::writes(dynamic_shared() + to, sizeof value);
+  std::memcpy(dynamic_shared() + to, &value, sizeof value);
+}
 uint4 load_shared(Address from) {
   if (from % 16 != 0) fault("16 bytes from an address that is no multiple of 16");
+  races::reads(dynamic_shared() + from, 16);
   uint4 v;
-  std::memcpy(&v, dynamic_shared() + from, sizeof v);
+  std::memcpy(static_cast<void*>(&v), dynamic_shared() + from, sizeof v);
   return v;
 }
 
