@@ -1,7 +1,7 @@
 #include "segnet/ops/conv2d.hpp"
 
+#include "cuda/larger_conv_cases.hpp"
 #include "cuda/same_on_gpu.hpp"
-#include "ops/conv_cases.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -41,18 +41,6 @@ void check_bfloat16(const ConvCase& c) {
       check_bfloat16_on_gpu(concat(describe(c), " bfloat16 ", to_string(algorithm)), convolution(c.options, algorithm), {x, w, b});
 }
 
-/// Large enough for several tiles and blocks of each kernel.
-std::vector<ConvCase> larger_cases() {
-  if (on_gpu(true, false)) return large_conv_cases();
-  return {conv_case({2, 21, 19, 20}, {70, 3, 3, 20}, {.padding = 1}),
-          conv_case({1, 30, 41, 3}, {16, 3, 3, 3}, {.padding = 1}),
-          conv_case({1, 31, 33, 3}, {40, 7, 7, 3}, {.stride = 2, .padding = 3}),
-          conv_case({1, 12, 13, 130}, {150, 1, 1, 130}, {.stride = 2}),
-          conv_case({1, 20, 15, 24}, {36, 3, 3, 12}, {.stride = {2, 1}, .padding = 6, .dilation = 6, .groups = 2}),
-          conv_case({1, 5, 6, 260}, {20, 3, 3, 260}, {.padding = 2, .dilation = 2}),
-          conv_case({2, 25, 26, 24}, {24, 5, 3, 1}, {.stride = {1, 2}, .padding = 2, .groups = 24})};
-}
-
 /// Depth-wise shapes for each kernel: tiles of several rows and columns with edges everywhere, packs of channels and single ones.
 std::vector<ConvCase> depthwise_cases() {
   std::vector<ConvCase> cases;
@@ -78,7 +66,7 @@ TEST_CASE_TEMPLATE("conv2d on the GPU: every algorithm gives the CPU's sums, for
 
 TEST_CASE_TEMPLATE("conv2d on the GPU: larger images", T, float, double) {
   if (!gpu()) return;
-  for (const ConvCase& c : larger_cases()) check_all_algorithms<T>(c);
+  for (const ConvCase& c : larger_conv_cases()) check_all_algorithms<T>(c);
 }
 
 TEST_CASE_TEMPLATE("conv2d on the GPU: depth-wise kernels", T, float, double) {
@@ -93,7 +81,7 @@ TEST_CASE_TEMPLATE("conv2d on the GPU: depth-wise kernels", T, float, double) {
 TEST_CASE("conv2d on the GPU: bfloat16 sums in float and rounds once") {
   if (!gpu()) return;
   for (int i = 0; i < on_gpu(20, 4); ++i) check_bfloat16(random_conv_case());
-  for (const ConvCase& c : larger_cases()) check_bfloat16(c);
+  for (const ConvCase& c : larger_conv_cases()) check_bfloat16(c);
   for (const ConvCase& c : depthwise_cases()) check_bfloat16(c);
 }
 
