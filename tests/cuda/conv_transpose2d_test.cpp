@@ -52,9 +52,11 @@ TEST_CASE_TEMPLATE("conv_transpose2d on the GPU: the CPU's sums, forward and bac
   for_each_case(on_gpu(30, 15), [](const ConvCase& c, const ConvTranspose2dOptions& o) {
     const auto& g = c.geometry;
     const auto x = integers<T>(g.y_shape(), -3, 3), w = integers<T>(c.w, -3, 3), b = integers<T>({g.C}, -3, 3);
+    const bool slow = on_gpu(0, 1) && g.N * g.OH * g.OW * w.numel() > 500'000;
     for (const auto algorithm : {ConvAlgorithm::automatic, ConvAlgorithm::reference, ConvAlgorithm::im2col_gemm})
-      check_same_on_gpu<T>(concat("transpose of ", describe(c), " ", to_string(algorithm)), transposed_convolution(o, algorithm),
-                           {x, w, b});
+      if (!slow || algorithm != ConvAlgorithm::reference)
+        check_same_on_gpu<T>(concat("transpose of ", describe(c), " ", to_string(algorithm)), transposed_convolution(o, algorithm),
+                             {x, w, b});
   });
 }
 
