@@ -1,6 +1,8 @@
 // Elements picked by indices, and added up where indices say. No atomics on what is added: every destination walks its sources in order.
 #pragma once
 
+#include <algorithm>
+
 #include "launch.cuh"
 #include "radix_sort.cuh"
 #include "segnet/core/tensor.hpp"
@@ -11,11 +13,27 @@ namespace segnet {
 
 namespace cuda {
 
-/// A list of the host's on the device.
+/// A part of a list, as the argument of a kernel, of which 4 KiB is the most.
+struct ListPart {
+  static constexpr index_t most = 480;
+  index_t values[most];
+  index_t* to;
+  SEGNET_HOST_DEVICE void operator()(index_t i) const { to[i] = values[i]; }
+};
+/// A list of the host's on the device. Short ones go there as arguments of kernels, and so into recorded graphs, which copies from the host
+/// cannot: networks that mirror the borders of images are recorded with the rest.
 class DeviceList {
  public:
   DeviceList(const index_t* list, index_t length) : memory_(length) {
-    segnet::detail::copy_bytes<Cuda, Cpu>(memory_.data(), list, static_cast<std::size_t>(length) * sizeof(index_t));
+    const bool parts = length <= 8 * ListPart::most;
+    if (!parts) segnet::detail::copy_bytes<Cuda, Cpu>(memory_.data(), list, static_cast<std::size_t>(length) * sizeof(index_t));
+    ListPart part{};
+    for (index_t first = 0; parts && first < length; first += ListPart::most) {
+      const index_t count = std::min(ListPart::most, length - first);
+      std::copy_n(list + first, count, part.values);
+      part.to = memory_.data() + first;
+      for_each(count, part);
+    }
   }
   explicit DeviceList(const std::vector<index_t>& list) : DeviceList(list.data(), static_cast<index_t>(list.size())) {}
   [[nodiscard]] const index_t* data() const { return memory_.data(); }

@@ -1,6 +1,7 @@
 #include "cuda/same_on_gpu.hpp"
 #include "segnet/models/inference.hpp"
 #include "segnet/nn/conv.hpp"
+#include "segnet/ops/repeat.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -23,6 +24,23 @@ TEST_CASE("recorded work is done when it is replayed, on what is in memory then"
     CHECK(y.to_vector() == std::vector<float>(1000, value));
   }
   CHECK(memory_stats<Cuda>().in_use == in_use);
+}
+
+TEST_CASE("borders that mirror an image, flips and repetitions are recorded; what was recorded needs the host's lists no more") {
+  if (!gpu()) return;
+  const auto f = [](const auto& x) { return repeat_interleave(flip(pad(x, {0, 0, 3, 4, 2, 5}, PadMode::reflect), {1, 2}), 2, 2); };
+  for (const index_t width : {9, 700}) {  // lists of one part and of several
+    const auto x = integers<float>({1, 8, width, 3}, -9, 9);
+    const auto on_device = zeros<float>(x.shape()).to<Cuda>();
+    const Tensor<float, Cuda> y(f(x).shape());
+    y.clone().copy_from(f(on_device));
+    Tensor<float, Cuda> result = y;
+    const cuda::Graph graph([&] { result.copy_from(f(on_device)); });
+    Tensor<float, Cuda> input = on_device;
+    input.copy_from(x);
+    graph.replay();
+    CHECK(equal(result.to<Cpu>(), f(x)));
+  }
 }
 
 TEST_CASE("what waits for the GPU is not recorded, and nothing is broken by trying") {

@@ -69,6 +69,10 @@ TEST_CASE("index_select and index_add on the GPU") {
   check_same_on_gpu<float>("index_add with a factor",
                            [&](const auto& x) { return index_add(x[0], 1, index.template to<DeviceOf<decltype(x)>>(), x[1], 2); },
                            {integers<float>({3, 5, 4}, -3, 3), integers<float>({3, 9, 4}, -3, 3)});
+  const auto long_list = random_indices({5000}, 6);
+  check_same_on_gpu<float>("many rows",
+                           [&](const auto& x) { return index_select(x[0], 0, long_list.template to<DeviceOf<decltype(x)>>()); },
+                           {normal<float>({6, 3})});
   check_everywhere("nothing selected", [](const auto& x) { return index_select(x[0], 0, Tensor<index_t, DeviceOf<decltype(x)>>({0})); },
                    {{3, 4}});
 }
