@@ -204,7 +204,7 @@ void gather(const Gathering& g, const Images& images, const T* image, const T* w
     return static_cast<double>((tiles + slots - 1) / slots * pixels) * per_pixel;
   };
   const auto run_cost = [&](index_t pixels, double per_pixel) { return cost((g.pixels + pixels - 1) / pixels, pixels, per_pixel); };
-  const double c256 = run_cost(256, 1.12), c192 = run_cost(192, 1.1), c128 = run_cost(128, 1.1), runs = std::min({c256, c192, c128});
+  const double c192 = run_cost(192, 1.1), c128 = run_cost(128, 1.1), runs = std::min(c192, c128);
 
   std::optional<Rectangles> rectangles;
   double least = runs;
@@ -221,12 +221,10 @@ void gather(const Gathering& g, const Images& images, const T* image, const T* w
     if (narrow) launch_rectangles<T, 1, transposed>(g, *rectangles, images, image, w, inputs, taps, outputs, bias, y);
     else launch_rectangles<T, 2, transposed>(g, *rectangles, images, image, w, inputs, taps, outputs, bias, y);
   } else if (narrow) {
-    if (c256 == runs) run(launch_gather<T, 1, 256, 2, transposed>);
-    else if (c192 == runs) run(launch_gather<T, 1, 192, 3, transposed>);
+    if (c192 == runs) run(launch_gather<T, 1, 192, 3, transposed>);
     else run(launch_gather<T, 1, 128, 4, transposed>);
   } else {
-    if (c256 == runs) run(launch_gather<T, 2, 256, 4, transposed>);
-    else if (c192 == runs) run(launch_gather<T, 2, 192, 5, transposed>);
+    if (c192 == runs) run(launch_gather<T, 2, 192, 5, transposed>);
     else run(launch_gather<T, 2, 128, 6, transposed>);
   }
 }

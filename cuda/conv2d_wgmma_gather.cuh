@@ -131,7 +131,7 @@ struct GatherTile {
   static_assert((shared + 1024) * blocks_per_sm <= 228 * 1024);
 };
 
-/// Weights are the rows of wgmma and pixels its columns, so that 64 output channels, too, make the largest products: 64 x 256.
+/// Weights are the rows of wgmma and pixels its columns, so that 64 output channels, too, make large products.
 /// Each stage of the ring holds one chunk of one tap: weights, then pixels.
 template <class T, int warpgroups, int pixels, int stages, bool transposed>
 __global__ void __launch_bounds__(GatherTile<T, warpgroups, pixels, stages>::threads,
