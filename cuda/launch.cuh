@@ -87,6 +87,16 @@ __device__ T* dynamic_shared() {
 #endif
 }
 
+/// *at as atomics leave it, without waiting for them: a read that races with none (PTX: ld.volatile is ld.relaxed).
+template <class T>
+__device__ T load_relaxed(const T* at) {
+#if defined(SEGNET_EMULATED_GPU)
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+#else
+  return *static_cast<const volatile T*>(at);
+#endif
+}
+
 /// 16 bytes of elements (or another power of two of them), loaded and stored at once. The pointer must be a multiple of the pack's size
 /// (`aligned16`).
 template <class T, int count = 16 / static_cast<int>(sizeof(T))>

@@ -263,7 +263,7 @@ struct CheckUnpoolIndices {
       if (p < 0 || p >= static_cast<index_t>(H) * W) mine |= unpool_outside;
       if (!(d == 0 || d == W || (two && (d == 1 || d == W + 1)))) mine |= unpool_no_cells;
     }
-    if (mine & ~*static_cast<volatile unsigned*>(found)) atomicOr(found, mine);
+    if (mine & ~load_relaxed(found)) atomicOr(found, mine);
   }
 };
 
