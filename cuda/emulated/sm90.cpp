@@ -57,7 +57,7 @@ void arrive(Address at, unsigned bytes) {
 
 struct Copy {
   Address to, barrier;
-  const CUtensorMap* map;
+  CUtensorMap map;  // a thread's parameter, which may be gone before the copy is done
   std::int64_t at[5];
   std::int64_t dw, dh;
 };
@@ -86,7 +86,7 @@ void copy_row(const CUtensorMap& map, Address to, const std::byte* from, std::in
 
 /// As many rows as the map says.
 void copy_now(const Copy& c) {
-  const CUtensorMap& map = *c.map;
+  const CUtensorMap& map = c.map;
   const std::int64_t begin = -c.at[0] * map.stride[0], end = (map.size[0] - c.at[0]) * map.stride[0];
   const auto row = [&](unsigned index, const std::int64_t(&at)[5]) {
     const std::byte* from = map.data + c.at[0] * map.stride[0];
@@ -118,7 +118,7 @@ void copy_now(const Copy& c) {
 }
 
 void start(const Copy& c, unsigned rank, bool im2col) {
-  if (c.map->rank != rank || c.map->im2col != im2col) fault("a copy by a map of another kind of tensor");
+  if (c.map.rank != rank || c.map.im2col != im2col) fault("a copy by a map of another kind of tensor");
   if (c.to % 128 != 0) fault("cp.async.bulk.tensor to an address that is no multiple of 128");
   if (im2col && (c.dw < 0 || c.dw > 255 || c.dh < 0 || c.dh > 255)) fault("im2col offsets that do not fit 8 bits");
   races::give(meeting(c.barrier, load(c.barrier).parity));
@@ -149,15 +149,15 @@ void barrier_wait(Address barrier, unsigned parity) {
   races::take(meeting(barrier, parity));
 }
 
-void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1) { start({to, barrier, map, {c0, c1}, 0, 0}, 2, false); }
+void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1) { start({to, barrier, *map, {c0, c1}, 0, 0}, 2, false); }
 void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1, int c2) {
-  start({to, barrier, map, {c0, c1, c2}, 0, 0}, 3, false);
+  start({to, barrier, *map, {c0, c1, c2}, 0, 0}, 3, false);
 }
 void copy_box(Address to, const CUtensorMap* map, Address barrier, int c0, int c1, int c2, int c3) {
-  start({to, barrier, map, {c0, c1, c2, c3}, 0, 0}, 4, false);
+  start({to, barrier, *map, {c0, c1, c2, c3}, 0, 0}, 4, false);
 }
 void copy_pixels(Address to, const CUtensorMap* map, Address barrier, int c, int w, int h, int n, unsigned dw, unsigned dh) {
-  start({to, barrier, map, {c, w, h, n}, dw, dh}, 4, true);
+  start({to, barrier, *map, {c, w, h, n}, dw, dh}, 4, true);
 }
 
 // ---- wgmma ----
