@@ -14,7 +14,7 @@ namespace {
 template <class T, class D>
 models::UNet<T, D> network(std::uint64_t seed) {
   default_generator() = {seed};
-  return models::UNet<T, D>({.classes = 5, .base = on_gpu(16, 8), .depth = on_gpu(3, 2), .batch_norm = true});
+  return models::UNet<T, D>({.classes = 5, .base = on_gpu(16, 8), .depth = static_cast<int>(on_gpu(3, 2)), .batch_norm = true});
 }
 /// Images of 32 x 48 pixels, or fewer where those take long.
 Shape images(index_t n) { return {n, on_gpu(32, 16), on_gpu(48, 24)}; }
