@@ -61,7 +61,7 @@ struct Copy {
   std::int64_t at[5];
   std::int64_t dw, dh;
 };
-std::vector<Copy> copies;  // of the block, on their way
+std::vector<Copy> copies;  // of the block, on their way; the list itself is not the threads'
 
 constexpr unsigned row_bytes = 128;
 
@@ -122,7 +122,7 @@ void start(const Copy& c, unsigned rank, bool im2col) {
   if (c.to % 128 != 0) fault("cp.async.bulk.tensor to an address that is no multiple of 128");
   if (im2col && (c.dw < 0 || c.dw > 255 || c.dh < 0 || c.dh > 255)) fault("im2col offsets that do not fit 8 bits");
   races::give(meeting(c.barrier, load(c.barrier).parity));
-  const races::Unseen unseen;  // the list is not the threads'
+  const races::Unseen unseen;
   copies.push_back(c);
 }
 
@@ -140,10 +140,12 @@ void barrier_arrive(Address barrier) { arrive(barrier, 0); }
 void barrier_arrive_expecting(Address barrier, unsigned bytes) { arrive(barrier, bytes); }
 void barrier_wait(Address barrier, unsigned parity) {
   emulated::wait_until([&] {
-    std::erase_if(copies, [&](const Copy& c) {
+    for (const Copy& c : copies)
       if (c.barrier == barrier) races::beside(meeting(barrier, load(barrier).parity), [&] { copy_now(c); });
-      return c.barrier == barrier;
-    });
+    {
+      const races::Unseen unseen;
+      std::erase_if(copies, [&](const Copy& c) { return c.barrier == barrier; });
+    }
     return load(barrier).parity != parity;
   });
   races::take(meeting(barrier, parity));
