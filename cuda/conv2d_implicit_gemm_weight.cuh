@@ -176,21 +176,21 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) weight_gemm(const
 /// dw[o, tap, c] = the sum over the splits, in order. Channels that only filled up chunks are dropped.
 template <class T>
 struct JoinWeightSplits {
-  const float* partial;  // [splits, outputs of all groups, taps, depth]
+  const float* partial;  // [splits, outputs of all groups, taps, depth]; null for no splits
   T* dw;                 // [outputs, taps, channels]
   int splits, channels, depth;
   index_t split_size;
 
   SEGNET_HOST_DEVICE void operator()(index_t i) const {
-    const float* from = partial + i / channels * depth + i % channels;
+    const index_t first = i / channels * depth + i % channels;
     float sum = 0;
     int s = 0;
     for (; s + 8 <= splits; s += 8) {  // eight loads on their way, then added in order
       float part[8];
-      for (int e = 0; e < 8; ++e) part[e] = from[(s + e) * split_size];
+      for (int e = 0; e < 8; ++e) part[e] = partial[first + (s + e) * split_size];
       for (int e = 0; e < 8; ++e) sum += part[e];
     }
-    for (; s < splits; ++s) sum += from[s * split_size];
+    for (; s < splits; ++s) sum += partial[first + s * split_size];
     dw[i] = static_cast<T>(sum);
   }
 };
