@@ -77,6 +77,8 @@ TEST_CASE("unary: special values") {
   x.requires_grad();
   segnet::abs(x).backward(ones<double>({4}));
   CHECK(equal(x.grad(), Tensor<double>({4}, {-1, 0, 1, not_a_number})));
+  constexpr std::int64_t large = (std::int64_t{1} << 60) + 1;  // no double holds it
+  CHECK(equal(segnet::abs(Tensor<std::int64_t>({3}, {-large, 0, large})), Tensor<std::int64_t>({3}, {large, 0, large})));
 }
 
 TEST_CASE_TEMPLATE("clamp: values, NaN, gradients inside and at both bounds", Where, EVERYWHERE) {

@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "segnet/core/isa.hpp"
 
@@ -76,8 +77,13 @@ SEGNET_INLINE SEGNET_HOST_DEVICE double select(bool condition, double a, double 
 
 SEGNET_SCALAR select(bool condition, T a, T b) { return condition ? a : b; }
 
-/// |x|
-SEGNET_SCALAR abs(T x) { return std::fabs(x); }
+/// |x|; of the smallest integer, which has no positive, itself
+SEGNET_SCALAR abs(T x) {
+  if constexpr (!std::is_integral_v<T>) return std::fabs(x);
+  else if constexpr (std::is_signed_v<T>)
+    return static_cast<T>(x < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(x) : static_cast<std::uint64_t>(x));
+  else return x;
+}
 
 namespace detail {
 /// x = n ln 2 + r with |r| <= ln 2 / 2, for |x| < 150; and e^r - 1.
