@@ -33,13 +33,13 @@ struct ValuesAndIndices {
 namespace detail {
 
 /// What a reduction does to a shape.
-struct Reduction {
+struct ReducedDims {
   kernels::DimSet dims;
   Shape kept;         ///< with size 1 where it is reduced: broadcasts with the input
   Shape shape;        ///< of the result
   index_t count = 1;  ///< elements behind each result
 
-  Reduction(const char* op, const Shape& x, const Dims& which, bool keepdim) {
+  ReducedDims(const char* op, const Shape& x, const Dims& which, bool keepdim) {
     for (const int dim : which.list) {
       const int d = normalized_dim(op, "dims", dim, x.rank());
       if (dims.contains(d)) throw ValueError(op, "dims", "each dimension once", concat("dimension ", d, " twice"));
@@ -59,10 +59,10 @@ struct Reduction {
 };
 
 /// Of one dimension: the same, and the extents for kernels.
-struct DimReduction : Reduction {
+struct DimReduction : ReducedDims {
   kernels::ReducedExtents extents;
   DimReduction(const char* op, const Shape& x, int dim, bool keepdim)
-      : Reduction(op, x, {normalized_dim(op, "dim", dim, x.rank())}, keepdim) {
+      : ReducedDims(op, x, {normalized_dim(op, "dim", dim, x.rank())}, keepdim) {
     const int d = normalized_dim(op, "dim", dim, x.rank());
     const Around around(x, d);
     extents = {around.outer, x[d], around.inner};
@@ -71,7 +71,7 @@ struct DimReduction : Reduction {
 
 /// scale * sum over dims, and its gradient: scale * dy, broadcast.
 template <class T, class D>
-[[nodiscard]] Tensor<T, D> scaled_sum(const char* name, const Tensor<T, D>& x, const Reduction& r, double scale) {
+[[nodiscard]] Tensor<T, D> scaled_sum(const char* name, const Tensor<T, D>& x, const ReducedDims& r, double scale) {
   const Tensor<T, D> y(r.shape);
   kernels::reduce(kernels::Sum{scale}, r.dims, y.view(), x.view());
   if constexpr (is_real<T>)
@@ -84,7 +84,7 @@ template <class T, class D>
 
 template <class Op, class T, class D>
 [[nodiscard]] Tensor<T, D> extreme(const char* name, const Op& op, const Tensor<T, D>& x, const Dims& dims, bool keepdim) {
-  const Reduction r(name, x.shape(), dims, keepdim);
+  const ReducedDims r(name, x.shape(), dims, keepdim);
   r.require_elements(name, x.shape());
   const Tensor<T, D> y(r.shape);
   kernels::reduce(op, r.dims, y.view(), x.view());
@@ -132,7 +132,7 @@ template <class T, class D>
 /// Average over `dims`; NaN of nothing. @throws ValueError: no such dimension, or one named twice
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> mean(const Tensor<T, D>& x, const Dims& dims = {}, bool keepdim = false) {
-  const detail::Reduction r("mean", x.shape(), dims, keepdim);
+  const detail::ReducedDims r("mean", x.shape(), dims, keepdim);
   return detail::scaled_sum("mean", x, r, 1 / static_cast<double>(r.count));
 }
 
@@ -140,7 +140,7 @@ template <class T, class D>
 /// a large mean costs no digits. @throws ValueError: no such dimension, or one named twice
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> var(const Tensor<T, D>& x, const Dims& dims = {}, bool unbiased = true, bool keepdim = false) {
-  const detail::Reduction r("var", x.shape(), dims, keepdim);
+  const detail::ReducedDims r("var", x.shape(), dims, keepdim);
   const double n = static_cast<double>(r.count), scale = 1 / (unbiased ? n - 1 : n);
   const Tensor<T, D> centre(r.kept), deviation(x.shape()), y(r.shape);
   kernels::reduce(kernels::Sum{1 / n}, r.dims, centre.view(), x.view());
@@ -163,7 +163,7 @@ template <class T, class D>
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> norm(const Tensor<T, D>& x, const Dims& dims = {}, int p = 2, bool keepdim = false) {
   if (p != 1 && p != 2) throw ValueError("norm", "p", "1 or 2", concat(p));
-  const detail::Reduction r("norm", x.shape(), dims, keepdim);
+  const detail::ReducedDims r("norm", x.shape(), dims, keepdim);
   const Tensor<T, D> y(r.shape);
   if (p == 1) kernels::reduce(kernels::Norm1{}, r.dims, y.view(), x.view());
   else kernels::reduce(kernels::Norm2{}, r.dims, y.view(), x.view());
@@ -178,7 +178,7 @@ template <class T, class D>
 /// @throws ValueError: no such dimension, or one named twice
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> logsumexp(const Tensor<T, D>& x, const Dims& dims = {}, bool keepdim = false) {
-  const detail::Reduction r("logsumexp", x.shape(), dims, keepdim);
+  const detail::ReducedDims r("logsumexp", x.shape(), dims, keepdim);
   const Tensor<T, D> largest(r.kept), powers(x.shape()), sums(r.kept);
   kernels::reduce(kernels::Largest{}, r.dims, largest.view(), x.view());
   const Tensor<T, D> base = masked_fill(largest, equal_to(abs(largest), std::numeric_limits<Master<T>>::infinity()), 0);
