@@ -28,6 +28,7 @@ void add_networks_torchvision(Registry&);
 void add_normalization(Registry&);
 void add_pooling(Registry&);
 void add_reductions(Registry&);
+void add_sampling(Registry&);
 void add_shapes(Registry&);
 void add_softmax(Registry&);
 void add_training(Registry&);
@@ -81,7 +82,7 @@ class Runner {
       : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
     for (const auto add : {add_convolutions, add_elementwise, add_hash, add_indexing, add_linear_algebra, add_losses, add_metrics,
                            add_networks, add_networks_classic, add_networks_torchvision, add_normalization, add_pooling, add_reductions,
-                           add_shapes, add_softmax, add_training, add_upsample, add_missing})
+                           add_sampling, add_shapes, add_softmax, add_training, add_upsample, add_missing})
       add(registry_);
   }
 

@@ -4,8 +4,7 @@
 namespace segnet::golden {
 
 void add_missing(Registry& registry) {
-  for (const char* name : {"affine_grid",
-                           "attention",
+  for (const char* name : {"attention",
                            "box_loss",
                            "box_ops",
                            "coco_ap",
@@ -18,8 +17,6 @@ void add_missing(Registry& registry) {
                            "deform_conv2d",
                            "detection",
                            "einsum",
-                           "grid_sample",
-                           "ms_deform_attn",
                            "multi_head_attention",
                            "nms",
                            "panoptic_coco_sample",
