@@ -1,5 +1,6 @@
 #include "segnet/ops/cross_entropy.hpp"
 
+#include "segnet/ops/ohem.hpp"
 #include "segnet/ops/softmax.hpp"
 #include "support/testing.hpp"
 
@@ -293,4 +294,80 @@ TEST_CASE("cross_entropy: same bits for any number of threads, no probabilities 
   set_num_threads(before);
   CHECK(equal(value[0], value[1]));
   CHECK(equal(gradient[0], gradient[1]));
+}
+
+namespace {
+
+/// HRNet's code, line by line, on probabilities.
+Tensor<double> mined(const Tensor<double>& x, const Tensor<std::int32_t>& t, const OhemOptions& hard, CrossEntropyOptions<double> o) {
+  const Reduction reduction = std::exchange(o.reduction, Reduction::none);
+  const auto losses = defined(x, t, o);
+  const auto p = softmax(x.detach());
+  std::vector<double> sorted;
+  const auto of_label = [&](index_t i) { return p.data()[i * x.dim(-1) + t.data()[i]]; };
+  for (index_t i = 0; i < t.numel(); ++i)
+    if (t.data()[i] != o.ignore_index) sorted.push_back(of_label(i));
+  std::sort(sorted.begin(), sorted.end());
+  const auto last = std::min(static_cast<std::size_t>(hard.min_kept), sorted.size() - 1);
+  const double threshold = std::max(sorted[last], hard.threshold);
+  double sum = 0, count = 0;
+  for (index_t i = 0; i < t.numel(); ++i)
+    if (t.data()[i] != o.ignore_index && of_label(i) < threshold) sum += losses.data()[i], ++count;
+    else losses.data()[i] = 0;
+  if (reduction == Reduction::none) return losses;
+  return full<double>({}, reduction == Reduction::sum ? sum : sum / count);
+}
+
+}  // namespace
+
+TEST_CASE("ohem_cross_entropy: the definition, with gradients") {
+  const auto t = labels({2, 5, 7, 4}, true);
+  const auto x = normal<double>({2, 5, 7, 4}, 0, 2);
+  const auto w = random_uniform<double>({4}, testing::random(), 0.2, 2);
+  for (const double threshold : {0.0, 0.3, 0.7, 1.0})
+    for (const index_t min_kept : {1, 10, 30, 69, 70, 1000})  // of 70 pixels, some ignored
+      for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+        for (const bool weighted : {false, true}) {
+          const OhemOptions hard{threshold, min_kept};
+          CrossEntropyOptions<double> o{.ignore_index = ignored, .reduction = reduction};
+          if (weighted) o.class_weight = w, o.label_smoothing = 0.1;
+          const auto what = concat("threshold ", threshold, " min_kept ", min_kept, " reduction ", int(reduction), " weighted ", weighted);
+          INFO(what);
+          CHECK(max_difference(ohem_cross_entropy(x.detach(), t, hard, o), mined(x, t, hard, o)) < 1e-12);
+          if (min_kept == 10 && weighted)
+            check_gradients(what, [&](const auto& in) { return ohem_cross_entropy(in[0], t, hard, o); }, {x.clone()});
+        }
+}
+
+TEST_CASE("ohem_cross_entropy: labels of one byte, equals, nothing hard, NaN, wrong options") {
+  // Logits log 3 and 0: probabilities 3/4 and 1/4.
+  const double a = std::log(3.0);
+  const Tensor<double> x({4, 2}, {a, 0, 0, a, a, 0, a, 0});
+  x.requires_grad();
+  const Tensor<std::uint8_t> t({4}, {0, 0, 0, 255});
+  const auto each = [&](const OhemOptions& hard) {
+    return ohem_cross_entropy(x, t, hard, {.ignore_index = 255, .reduction = Reduction::none}).to_vector();
+  };
+  CHECK(each({0.5, 1}) == std::vector<double>{0, cross_entropy(x, t, {.ignore_index = 255, .reduction = Reduction::none}).at(1), 0, 0});
+  CHECK(each({0.5, 2}) == each({0.5, 1}));  // two are as easy as the third
+  CHECK(each({0.8, 1})[0] > 0);
+  // Three labels of the one kind, none is easier than the last kept: the mean of nothing.
+  const Tensor<std::uint8_t> alike({4}, {0, 1, 0, 255});
+  const auto nothing = ohem_cross_entropy(x, alike, {0.5, 1}, {.ignore_index = 255});
+  CHECK(std::isnan(nothing.item()));
+  nothing.backward();
+  CHECK(equal(x.grad(), zeros<double>({4, 2})));
+  CHECK(ohem_cross_entropy(x, alike, {0.5, 1}, {.ignore_index = 255, .zero_if_all_ignored = true}).item() == 0);
+  CHECK(std::isnan(ohem_cross_entropy(x, full<std::uint8_t>({4}, 255), {}, {.ignore_index = 255}).item()));
+  CHECK(std::isnan(ohem_cross_entropy(Tensor<double>({0, 2}), Tensor<std::uint8_t>({0})).item()));
+  // An ignore_index that is no label of this type ignores none.
+  CHECK(ohem_cross_entropy(x, zeros<std::uint8_t>({4}), {1, 4}, {.ignore_index = 256}).item() > 0);
+
+  const auto broken = x.detach().clone();
+  broken.at(2, 0) = NAN;
+  CHECK(std::isnan(ohem_cross_entropy(broken, t, {}, {.ignore_index = 255}).item()));
+  CHECK_THROWS_WITH_AS(void(ohem_cross_entropy(x, t, {.threshold = 1.5})),
+                       doctest::Contains("argument 'threshold': expected a probability in [0, 1], got 1.5"), ValueError);
+  CHECK_THROWS_WITH_AS(void(ohem_cross_entropy(x, t, {.min_kept = 0})), doctest::Contains("argument 'min_kept'"), ValueError);
+  CHECK_THROWS_WITH_AS(void(ohem_cross_entropy(x, t)), doctest::Contains("got 255 at [3]"), ValueError);
 }
