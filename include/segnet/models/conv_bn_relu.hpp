@@ -1,4 +1,4 @@
-// Convolution, batch norm, ReLU: what the heads of the networks on ResNet are made of.
+// Convolution, batch norm, ReLU: what HRNet and the heads of the networks on ResNet are made of.
 #pragma once
 
 #include "segnet/nn/conv_norm.hpp"
@@ -13,9 +13,12 @@ struct ConvBnReluOptions {
   index_t kernel = 3;
   index_t dilation = 1;
   Separable separable = Separable::no;
+  index_t stride = 1;
+  nn::Bias bias = nn::Bias::no;  ///< of a convolution that is not separable
+  Activation activation = Activation::relu;
 };
 
-/// Convolution without bias, batch norm, ReLU. [N, H, W, in] -> [N, H, W, out]
+/// Convolution without bias, batch norm, ReLU. [N, H, W, in] -> [N, ceil(H / stride), ceil(W / stride), out]
 ///
 /// Its parts are numbered as in a torch.nn.Sequential(convolution, norm, ReLU): "0.weight", "1.weight"; the convolution of a separable one
 /// is a Sequential itself: "0.0.weight" (depthwise), "0.1.weight", or with a norm between "0.0", "0.1" (norm), "0.3".
@@ -25,11 +28,12 @@ struct ConvBnRelu {
   std::optional<nn::BatchNorm2d<T, D>> depthwise_norm;
   nn::Conv2d<T, D> conv;
   nn::BatchNorm2d<T, D> norm;
+  Activation activation;
 
-  ConvBnRelu(index_t in, index_t out, const ConvBnReluOptions& o = {}) : norm(out) {
-    Conv2dOptions same{.padding = o.dilation * (o.kernel / 2), .dilation = o.dilation};
+  ConvBnRelu(index_t in, index_t out, const ConvBnReluOptions& o = {}) : norm(out), activation(o.activation) {
+    Conv2dOptions same{.stride = o.stride, .padding = o.dilation * (o.kernel / 2), .dilation = o.dilation};
     if (o.separable == Separable::no) {
-      conv = {in, out, o.kernel, same, nn::Bias::no};
+      conv = {in, out, o.kernel, same, o.bias};
       return;
     }
     same.groups = in;
@@ -38,10 +42,11 @@ struct ConvBnRelu {
     conv = {in, out, 1, {}, nn::Bias::no};
   }
 
-  Tensor<T, D> operator()(const Tensor<T, D>& x) const {
-    if (!depthwise) return nn::conv_norm_act(conv, norm, Activation::relu, x);
+  /// The residual, of the result's shape, is added before the activation.
+  Tensor<T, D> operator()(const Tensor<T, D>& x, const Tensor<T, D>& residual = {}) const {
+    if (!depthwise) return nn::conv_norm_act(conv, norm, activation, x, residual);
     const auto between = depthwise_norm ? Activation::relu : Activation::none;
-    return nn::conv_norm_act(conv, norm, Activation::relu, nn::conv_norm_act(*depthwise, depthwise_norm, between, x));
+    return nn::conv_norm_act(conv, norm, activation, nn::conv_norm_act(*depthwise, depthwise_norm, between, x), residual);
   }
 
   template <class Self, class Visit>

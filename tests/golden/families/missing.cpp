@@ -25,7 +25,7 @@ void add_missing(Registry& registry) {
                            "roi_align",
                            "roi_pool"})
     registry.add_missing(name);
-  for (const char* net : {"fcdensenet", "fcos", "hrnet", "internimage", "lawin", "mit", "rcnn", "retinanet", "segformer", "uperhead"})
+  for (const char* net : {"fcdensenet", "fcos", "internimage", "lawin", "mit", "rcnn", "retinanet", "segformer", "uperhead"})
     registry.add_missing(concat("models/", net));
 }
 
