@@ -103,6 +103,7 @@
 #include "segnet/ops/repeat.hpp"
 #include "segnet/ops/reshape.hpp"
 #include "segnet/ops/resize.hpp"
+#include "segnet/ops/roi_align.hpp"
 #include "segnet/ops/slice.hpp"
 #include "segnet/ops/softmax.hpp"
 #include "segnet/ops/sort.hpp"

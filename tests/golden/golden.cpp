@@ -15,6 +15,7 @@
 // One function for each file in families/.
 namespace segnet::golden {
 void add_convolutions(Registry&);
+void add_detection(Registry&);
 void add_elementwise(Registry&);
 void add_hash(Registry&);
 void add_indexing(Registry&);
@@ -82,7 +83,7 @@ class Runner {
   Runner(std::set<std::string> only, std::vector<ConvAlgorithm> algorithms, std::vector<int> threads, bool cpu, bool gpu)
       : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
     for (const auto add : {add_convolutions,
-                           add_elementwise,
+                           add_detection, add_elementwise,
                            add_hash,
                            add_indexing,
                            add_linear_algebra,

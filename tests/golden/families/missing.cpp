@@ -5,8 +5,6 @@ namespace segnet::golden {
 
 void add_missing(Registry& registry) {
   for (const char* name : {"attention",
-                           "box_loss",
-                           "box_ops",
                            "coco_ap",
                            "conv3d",
                            "conv_transpose3d",
@@ -18,12 +16,9 @@ void add_missing(Registry& registry) {
                            "detection",
                            "einsum",
                            "multi_head_attention",
-                           "nms",
                            "panoptic_coco_sample",
                            "panoptic_quality",
-                           "rle",
-                           "roi_align",
-                           "roi_pool"})
+                           "rle"})
     registry.add_missing(name);
   for (const char* net : {"fcdensenet", "fcos", "internimage", "lawin", "mit", "rcnn", "retinanet", "segformer", "uperhead"})
     registry.add_missing(concat("models/", net));

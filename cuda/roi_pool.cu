@@ -1,0 +1,12 @@
+#include "roi_pool.cuh"
+
+namespace segnet::kernels {
+
+#define SEGNET_INSTANTIATE(T)                                                                                        \
+  template void roi_pool<T>(const RoiCells<std::uint8_t>&, View<const T, Cuda>, View<T, Cuda>, View<index_t, Cuda>); \
+  template void roi_pool_backward<T>(const RoiCells<std::uint8_t>&, View<const T, Cuda>, View<const index_t, Cuda>, View<T, Cuda>);
+SEGNET_INSTANTIATE(float)
+SEGNET_INSTANTIATE(double)
+SEGNET_INSTANTIATE(bfloat16)
+
+}  // namespace segnet::kernels
