@@ -1,6 +1,7 @@
 #include "segnet/ops/matmul.hpp"
 
 #include "cuda/same_on_gpu.hpp"
+#include "segnet/ops/attention.hpp"
 
 using namespace segnet;
 using namespace segnet::testing;
@@ -68,4 +69,20 @@ TEST_CASE("matmul on the GPU: float is accurate unless tf32 is allowed") {
   cuda::allow_tf32(true);
   check_same_on_gpu<float>("tf32", product({}), {a, b}, 2e-3);
   cuda::allow_tf32(false);
+}
+
+TEST_CASE("attention on the GPU: by products and softmax what the CPU does in blocks, with a mask and without, bfloat16 in float") {
+  if (!gpu()) return;
+  for (const AttentionOptions& o : {AttentionOptions{.heads = 1}, AttentionOptions{.heads = 3, .scale = 0.3}}) {
+    const std::vector<Tensor<float>> x{normal<float>({2, 17, 24}), normal<float>({2, 70, 24}), normal<float>({2, 70, 12}),
+                                       normal<float>({o.heads, 1, 70})};
+    const auto plain = [&](const auto& in) { return scaled_dot_product_attention(in[0], in[1], in[2], o); };
+    const auto masked = [&](const auto& in) { return scaled_dot_product_attention(in[0], in[1], in[2], o, in[3]); };
+    check_same_on_gpu<float>("attention", plain, {x[0], x[1], x[2]}, 1e-5);
+    check_same_on_gpu<float>("masked attention", masked, x, 1e-5);
+    std::vector<Tensor<float>> small;
+    for (const auto& t : x) small.push_back(integers<float>(t.shape(), -1, 1));
+    check_bfloat16_on_gpu("attention", plain, {small[0], small[1], small[2]}, 0.03);
+    check_bfloat16_on_gpu("masked attention", masked, small, 0.03);
+  }
 }

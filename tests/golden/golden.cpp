@@ -14,6 +14,7 @@
 
 // One function for each file in families/.
 namespace segnet::golden {
+void add_attention(Registry&);
 void add_convolutions(Registry&);
 void add_detection(Registry&);
 void add_elementwise(Registry&);
@@ -82,8 +83,10 @@ class Runner {
  public:
   Runner(std::set<std::string> only, std::vector<ConvAlgorithm> algorithms, std::vector<int> threads, bool cpu, bool gpu)
       : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
-    for (const auto add : {add_convolutions,
-                           add_detection, add_elementwise,
+    for (const auto add : {add_attention,
+                           add_convolutions,
+                           add_detection,
+                           add_elementwise,
                            add_hash,
                            add_indexing,
                            add_linear_algebra,
