@@ -49,6 +49,14 @@ void check_label_losses(const Shape& shape) {
                                 {.gamma = gamma, .class_weight = weight(D{}), .ignore_index = 255, .reduction = reduction});
             },
             {x}, tolerance<T>);
+      if (C > 1)
+        check_same_on_gpu<T>(
+            "ohem_cross_entropy " + what,
+            [&]<class D>(const std::vector<Tensor<T, D>>& in) {
+              return ohem_cross_entropy(in[0], t.template to<D>(), {.threshold = 0.5, .min_kept = 2},
+                                        {.class_weight = weight(D{}), .ignore_index = 255, .reduction = reduction});
+            },
+            {x}, tolerance<T>);
       check_same_on_gpu<T>(
           "nll_loss " + what,
           [&]<class D>(const std::vector<Tensor<T, D>>& in) {
