@@ -1,6 +1,7 @@
 #include "segnet/data/folder.hpp"
 
 #include "segnet/data/camvid.hpp"
+#include "segnet/data/cityscapes.hpp"
 #include "segnet/data/class_weights.hpp"
 #include "segnet/data/proposals.hpp"
 #include "segnet/data/voc.hpp"
@@ -156,6 +157,52 @@ TEST_CASE("camvid: its folders, classes and weights") {
   CHECK(val.info().ignore_index == 11);
   CHECK(val.info().classes[10] == "bicyclist");
   CHECK(contains(error_text<IoError>([&] { (void)camvid(folder.path().string(), Split::test); }), "/test: cannot list the folder"));
+}
+
+TEST_CASE("cityscapes: cities, ids as classes, what is missing") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path().string();
+  const auto refused = [&] { return error_text<IoError>([&] { (void)cityscapes(root, Split::val); }); };
+  CHECK(contains(refused(), "leftImg8bit/val: cannot list the folder: No such file or directory"));
+  save(folder / "leftImg8bit/val/license.txt", "");
+  CHECK(contains(refused(), "leftImg8bit/val: has no folders of cities"));
+  const auto add = [&](const std::string& city, const std::string& name, const Labels& ids) {
+    write_png(folder / concat("leftImg8bit/val/", city, "/", name, "_leftImg8bit.png"),
+              integers<std::uint8_t>({ids.dim(0), ids.dim(1), 3}, 0, 255));
+    for (const char* kind : {"gtFine_labelIds", "gtFine_instanceIds", "gtFine_color", "gtCoarse_labelIds"})
+      write_label_map(
+          folder / concat(std::string(kind).substr(0, std::string(kind).find('_')), "/val/", city, "/", name, "_", kind, ".png"), ids);
+  };
+  Labels all({1, 34});
+  for (index_t id = 0; id < 34; ++id) all.data()[id] = static_cast<std::int32_t>(id);
+  add("munster", "munster_000000_000019", all);
+  add("frankfurt", "frankfurt_000001_000019", Labels({1, 2}, {7, 255}));
+  add("frankfurt", "frankfurt_000000_000294", Labels({1, 2}, {34, 8}));
+
+  const FolderPairs val = cityscapes(root, Split::val);
+  REQUIRE(val.size() == 3);
+  CHECK(val.name(0) == "frankfurt_000000_000294");
+  CHECK(val.name(2) == "munster_000000_000019");
+  const auto& info = val.info();
+  CHECK(info.num_classes() == 19);
+  CHECK(info.palette.size() == 19);
+  CHECK(info.ignore_index == 255);
+  CHECK(info.classes[16] == "train");
+  CHECK(equal(val.get(1).label, Labels({1, 2}, {0, 255})));
+  CHECK(equal(val.get(0).label, Labels({1, 2}, {34, 1})));  // no id of Cityscapes: left for the check of labels
+  CHECK(contains(error_text<ValueError>([&] { check_labels(val.get(0), info); }), "a class from 0 to 18, or 255 (ignored), got 34"));
+  // Classes are the ids that count, in order.
+  const Labels label = val.get(2).label;
+  std::int32_t next = 0;
+  for (const index_t id : {7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33}) CHECK(label.at(0, id) == next++);
+  CHECK(std::count(label.data(), label.data() + 34, 255) == 34 - 19);
+  CHECK(cityscapes(root, Split::val, {.annotations = "gtCoarse"}).size() == 3);
+  CHECK(contains(error_text<IoError>([&] { (void)cityscapes(root, Split::val, {.annotations = "gt"}); }), "gt/val/frankfurt: cannot list"));
+
+  std::filesystem::remove(folder / "gtFine/val/munster/munster_000000_000019_gtFine_labelIds.png");
+  add("munster", "munster_000001_000019", Labels({1, 1}, {7}));
+  CHECK(contains(refused(), concat("1 of 2 images have no mask (.png) in ", folder / "gtFine/val/munster",
+                                   ": munster_000000_000019_leftImg8bit.png")));
 }
 
 TEST_CASE("voc: the ids of a list") {
