@@ -16,6 +16,7 @@
 namespace segnet::golden {
 void add_attention(Registry&);
 void add_convolutions(Registry&);
+void add_crf(Registry&);
 void add_detection(Registry&);
 void add_elementwise(Registry&);
 void add_hash(Registry&);
@@ -85,6 +86,7 @@ class Runner {
       : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
     for (const auto add : {add_attention,
                            add_convolutions,
+                           add_crf,
                            add_detection,
                            add_elementwise,
                            add_hash,
