@@ -1,0 +1,103 @@
+// Deformable convolutions as layers. Those of bfloat16 keep float parameters (`Master<T>`).
+#pragma once
+
+#include "segnet/nn/conv.hpp"
+#include "segnet/nn/linear.hpp"
+#include "segnet/nn/norm.hpp"
+#include "segnet/ops/activation.hpp"
+#include "segnet/ops/arithmetic.hpp"
+#include "segnet/ops/dcnv3.hpp"
+#include "segnet/ops/reshape.hpp"
+#include "segnet/ops/softmax.hpp"
+
+namespace segnet::nn {
+
+struct DCNv3LayerOptions {
+  index_t groups = 4;
+  index_t kernel = 3, dilation = 1;  ///< padded so that sizes stay: an odd kernel
+  index_t dw_kernel = 0;             ///< of the depth-wise convolution, odd; 0: as `kernel`
+  double offset_scale = 1;
+  bool center_feature_scale = false;  ///< InternImage-H and -G: a gate between the result and the projected input
+  bool remove_center = false;
+};
+
+/// DCNv3 with its projections (Wang et al., arXiv:2211.05778, section 3.1), [N, H, W, C] -> [N, H, W, C], under the names of the official
+/// implementation:
+///
+///   v = input_proj(x),   u = gelu(norm(depthwise(x))),   y = dcnv3(v, offset(u), softmax over the taps of mask(u))
+///   output_proj(y)       or output_proj(y (1 - z) + v z) with z = sigmoid(center_feature_scale_proj(u)), one number a group
+///
+/// At the start offsets are 0 and all taps weigh the same: y is the 3 x 3 mean of v.
+template <class T = float, class D = Cpu>
+struct DCNv3 {
+  /// Depth-wise convolution, layer norm and GELU. In a state dict the norm is "1.1": layer 1 turned channels to the end first.
+  struct Depthwise {
+    Conv2d<T, D> conv;
+    LayerNorm<T, D> norm;
+    Tensor<T, D> operator()(const Tensor<T, D>& x) const { return gelu(norm(conv(x))); }
+
+    template <class Self, class Visit>
+    static void for_each_field(Self& self, Visit&& visit) {
+      visit("0", self.conv);
+      visit("1.1", self.norm);
+    }
+  };
+
+  DCNv3Options options;
+  Parameter<Master<T>, D> center_feature_scale_proj_weight, center_feature_scale_proj_bias;
+  Depthwise dw_conv;
+  Linear<T, D> offset, mask, input_proj, output_proj;
+
+  DCNv3() = default;
+  explicit DCNv3(index_t channels, const DCNv3LayerOptions& o = {}) {
+    const index_t dw_kernel = o.dw_kernel ? o.dw_kernel : o.kernel;
+    if (o.groups < 1 || channels % o.groups)
+      throw ValueError("nn::DCNv3", "groups", concat("a divisor of the ", channels, " channels"), concat(o.groups));
+    for (const index_t k : {o.kernel, dw_kernel})
+      if (k < 1 || k % 2 == 0) throw ValueError("nn::DCNv3", "kernel", "an odd number", concat(k));
+    options = {.kernel = o.kernel,
+               .padding = o.dilation * (o.kernel - 1) / 2,
+               .dilation = o.dilation,
+               .groups = o.groups,
+               .offset_scale = o.offset_scale,
+               .remove_center = o.remove_center};
+    const index_t taps = o.groups * (o.kernel * o.kernel - o.remove_center);
+    if (o.center_feature_scale) {
+      center_feature_scale_proj_weight = Parameter<Master<T>, D>(zeros<Master<T>, D>({o.groups, channels}));
+      center_feature_scale_proj_bias = Parameter<Master<T>, D>(zeros<Master<T>, D>({o.groups}));
+    }
+    dw_conv = {Conv2d<T, D>(channels, channels, dw_kernel, {.padding = dw_kernel / 2, .groups = channels}),
+               LayerNorm<T, D>(channels, 1e-6)};
+    offset = Linear<T, D>(channels, 2 * taps);
+    mask = Linear<T, D>(channels, taps);
+    input_proj = Linear<T, D>(channels, channels);
+    output_proj = Linear<T, D>(channels, channels);
+    init_weights();
+  }
+
+  /// The start described above. What draws all linear layers of a network must call this afterwards.
+  void init_weights() {
+    for (auto* layer : {&offset, &mask}) layer->weight.fill(0), layer->bias.fill(0);
+    for (auto* layer : {&input_proj, &output_proj}) {
+      init::xavier_uniform<Master<T>, D>(layer->weight, default_generator());
+      layer->bias.fill(0);
+    }
+  }
+
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const {
+    const Tensor<T, D> v = input_proj(x), u = dw_conv(x), at = offset(u), scalars = mask(u);
+    const index_t groups = options.groups, taps = scalars.dim(-1) / groups;
+    const auto grouped = [&](const Tensor<T, D>& t) { return reshape(t, Shape{t.numel() / t.dim(-1), groups, t.dim(-1) / groups}); };
+    Tensor<T, D> y = shapes_only() ? Tensor<T, D>(x.shape()) : dcnv3(v, at, reshape(softmax(grouped(scalars)), scalars.shape()), options);
+    y = detail::observed(this, "DCNv3", v, y, 5 * y.numel() * taps);  // 4 to interpolate and 1 to modulate
+    if (center_feature_scale_proj_weight) {
+      const auto z = linear<T, D>(u, cast<T>(center_feature_scale_proj_weight), cast<T>(center_feature_scale_proj_bias));
+      const auto gate = grouped(sigmoid(z)), from = grouped(y);
+      y = reshape(from + (grouped(v) - from) * gate, x.shape());
+    }
+    return output_proj(y);
+  }
+  SEGNET_FIELDS(center_feature_scale_proj_weight, center_feature_scale_proj_bias, dw_conv, offset, mask, input_proj, output_proj)
+};
+
+}  // namespace segnet::nn
