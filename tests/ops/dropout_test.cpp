@@ -112,3 +112,23 @@ TEST_CASE("dropout: wrong arguments are named") {
   CHECK_THROWS_WITH_AS((void)dropout2d(x, 1.5), doctest::Contains("dropout2d: argument 'p'"), ValueError);
   CHECK_THROWS_WITH_AS((void)dropout2d(zeros<float>({3})), doctest::Contains("expected [N, ..., C], got [3]"), ShapeError);
 }
+
+TEST_CASE("drop_path: an image is dropped whole or scaled, and so is its gradient") {
+  Generator generator{run_seed(), 0};
+  const auto x = integers<float>({200, 2, 3}, 1, 9).requires_grad();
+  const auto y = drop_path(x, 0.25, true, generator);
+  y.backward(ones<float>(x.shape()));
+  index_t dropped = 0;
+  for (index_t n = 0; n < 200; ++n) {
+    const bool gone = y.at(n, 0, 0) == 0;
+    dropped += gone;
+    for (index_t i = n * 6; i < n * 6 + 6; ++i) {
+      const float factor = gone ? 0 : static_cast<float>(1 / 0.75);
+      CHECK(y.data()[i] == x.data()[i] * factor);
+      CHECK(x.grad().data()[i] == factor);
+    }
+  }
+  CHECK(std::abs(static_cast<double>(dropped) / 200 - 0.25) < 0.15);  // five standard deviations
+  CHECK(drop_path(x, 0.25, false).data() == x.data());
+  CHECK_THROWS_WITH_AS((void)drop_path(x, 2), doctest::Contains("drop_path: argument 'p'"), ValueError);
+}

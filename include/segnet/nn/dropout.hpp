@@ -28,4 +28,15 @@ struct Dropout2d {
   SEGNET_FIELDS()
 };
 
+/// The same for whole images, at the end of a residual branch; see `drop_path`.
+struct DropPath {
+  double p = 0;
+  bool training = true;
+  template <class X>
+  X operator()(const X& x) const {
+    return drop_path(x, p, training);
+  }
+  SEGNET_FIELDS()
+};
+
 }  // namespace segnet::nn

@@ -3,6 +3,7 @@
 
 #include "segnet/autograd/backward.hpp"
 #include "segnet/kernels/dropout.hpp"
+#include "segnet/ops/arithmetic.hpp"
 
 namespace segnet {
 
@@ -51,6 +52,21 @@ template <class T, class D>
   return record("dropout2d", y, {x}, [pixels, factors](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     kernels::scale_channels(pixels, dy.view(), factors.view(), grad[0].view());
   });
+}
+
+/// Whole images instead of elements: x of each image is zeroed with probability p, else multiplied by 1 / (1 - p). On a residual branch
+/// that is stochastic depth (Huang et al., arXiv:1603.09382), also called drop path.
+/// @param x [N, ...]   @return shaped like x
+/// @throws ShapeError: rank; ValueError: p outside [0, 1]
+/// Gradient to x. Keeps N factors.
+template <class T, class D>
+[[nodiscard]] Tensor<T, D> drop_path(const Tensor<T, D>& x, double p, bool training = true, Generator& generator = default_generator()) {
+  detail::check_dropout("drop_path", p);
+  if (x.rank() < 1) throw ShapeError("drop_path", "x", "[N, ...]", x.shape());
+  if (!training || p == 0) return x;
+  Shape each{x.dim(0)};
+  while (each.rank() < x.rank()) each.push_back(1);
+  return x * dropout(ones<T, D>(each), p, true, generator);
 }
 
 }  // namespace segnet
