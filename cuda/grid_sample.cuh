@@ -23,8 +23,8 @@ struct GridSample {
     const T* const image = x + n * g.pixels() * g.C + c;
     M sum[V] = {};
 #pragma unroll
-    for (int k = 0; k < kernels::GridPoint<mode, M>::most; ++k) {
-      if (k >= p.count) break;
+    for (int k = 0; k < kernels::GridPoint<mode, M>::count; ++k) {
+      if (!p.reaches) break;
       M value[V];
       load_as<V>(image + p.pixel[k] * g.C, value);
 #pragma unroll
@@ -46,9 +46,9 @@ struct GridTargets {
   __device__ void operator()(index_t i) const {
     const Point p(g, grid + 2 * i);
     const index_t first = i / g.points * g.pixels(), nowhere = g.N * g.pixels();
-    for (int k = 0; k < Point::most; ++k) {
-      to[i * Point::most + k] = static_cast<std::uint64_t>(k < p.count ? first + p.pixel[k] : nowhere);
-      weight[i * Point::most + k] = k < p.count ? p.weight[k] : M(0);
+    for (int k = 0; k < Point::count; ++k) {
+      to[i * Point::count + k] = static_cast<std::uint64_t>(p.reaches ? first + p.pixel[k] : nowhere);
+      weight[i * Point::count + k] = p.weight[k];
     }
   }
 };
@@ -104,7 +104,7 @@ struct GridGradient {
     if (mine) {
       const kernels::GridPoint<mode, M> p(g, grid + 2 * i);
       const T* const image = x + i / g.points * g.pixels() * g.C;
-      for (int k = 0; k < p.count; ++k) {
+      for (int k = 0; p.reaches && k < p.count; ++k) {
         const M dot = team_dot<V>(dy + i * g.C, image + p.pixel[k] * g.C, g.C, lane, lanes);
         along_x += p.slope_x[k] * dot;
         along_y += p.slope_y[k] * dot;
@@ -148,7 +148,7 @@ void grid_sample_backward_input(const GridGeometry& g, ConstView<T, Cuda> dy, Vi
   using M = Master<T>;
   const index_t points = g.N * g.points;
   with_mode(g.mode, [&](auto mode) {
-    constexpr index_t taps = GridPoint<mode(), M>::most;
+    constexpr index_t taps = GridPoint<mode(), M>::count;
     const cuda::Scratch<std::uint64_t> to(points * taps);
     const cuda::Scratch<M> weight(points * taps);
     cuda::for_each(points, cuda::GridTargets<M, mode()>{g, grid.data, to.data(), weight.data()});

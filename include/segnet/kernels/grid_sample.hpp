@@ -43,18 +43,18 @@ enum class GridPadding {
 
 namespace kernels {
 
-/// What a point reads along an axis: `count` pixels, their weights, and the derivatives of these by the grid's coordinate.
-template <class M>
-struct GridTaps {
-  int count = 0;
-  std::int32_t index[4] = {};
-  M weight[4] = {}, slope[4] = {};
+/// Pixels that a point reads along an axis.
+[[nodiscard]] constexpr int grid_taps(GridSampleMode mode) {
+  return mode == GridSampleMode::nearest ? 1 : mode == GridSampleMode::bilinear ? 2 : 4;
+}
 
-  SEGNET_HOST_DEVICE void add(std::int32_t i, M w, M s) {
-    index[count] = i;
-    weight[count] = w;
-    slope[count++] = s;
-  }
+/// What a point reads along an axis: pixels, their weights, and the derivatives of these by the grid's coordinate. Both are 0 of a pixel
+/// outside the image, in the place of which stands the next one inside; the point reads that one too, unless it reaches none.
+template <class M, int taps>
+struct GridTaps {
+  bool reaches;
+  std::int32_t index[taps];
+  M weight[taps], slope[taps];
 };
 
 /// One axis of the image, and how the grid's coordinates in [-1, 1] lie on it.
@@ -70,14 +70,14 @@ struct GridAxis {
   };
 
   template <class M>
-  SEGNET_HOST_DEVICE Place<M> place(M g) const {
+  SEGNET_INLINE SEGNET_HOST_DEVICE Place<M> place(M g) const {
     const M n = static_cast<M>(size);
     if (align_corners) return {(g + 1) / 2 * (n - 1), (n - 1) / 2};
     return {((g + 1) * n - 1) / 2, n / 2};
   }
   /// Brought back into the image, if that is how it is padded. Not a number becomes pixel 0.
   template <class M>
-  SEGNET_HOST_DEVICE Place<M> padded(Place<M> p) const {
+  SEGNET_INLINE SEGNET_HOST_DEVICE Place<M> padded(Place<M> p) const {
     if (padding == GridPadding::zeros) return p;
     const M last = static_cast<M>(size - 1);
     if (padding == GridPadding::reflection && last + !align_corners > 0) {
@@ -92,31 +92,36 @@ struct GridAxis {
   }
 
   template <GridSampleMode mode, class M>
-  SEGNET_HOST_DEVICE GridTaps<M> taps(M g) const {
-    GridTaps<M> taps;
+  SEGNET_INLINE SEGNET_HOST_DEVICE GridTaps<M, grid_taps(mode)> taps(M g) const {
+    GridTaps<M, grid_taps(mode)> taps;
     const M end = static_cast<M>(size);
     if constexpr (mode == GridSampleMode::bilinear) {
       const Place<M> p = padded(place(g));
-      if (!(p.at > -1 && p.at < end)) return taps;
       const BilinearAxis<M> axis(p.at, size);
-      for (int k = 0; k < 2; ++k)
-        if (axis.slope[k] != 0) taps.add(axis.index[k], axis.weight[k], axis.slope[k] * p.slope);
+      taps.reaches = p.at > -1 && p.at < end;
+      for (int k = 0; k < 2; ++k) {
+        taps.index[k] = axis.index[k];
+        taps.weight[k] = axis.weight[k];
+        taps.slope[k] = axis.slope[k] * p.slope;
+      }
     } else if constexpr (mode == GridSampleMode::nearest) {
       const M at = std::rint(padded(place(g)).at);
-      if (at >= 0 && at < end) taps.add(static_cast<std::int32_t>(at), 1, 0);
+      taps.reaches = at >= 0 && at < end;
+      taps.index[0] = taps.reaches ? static_cast<std::int32_t>(at) : 0;
+      taps.weight[0] = 1;
+      taps.slope[0] = 0;
     } else {
       const Place<M> p = place(g);
-      const M first = std::floor(p.at), u = p.at - first;
-      if (!(u >= 0)) {  // not finite
-        if (padding != GridPadding::zeros) taps.add(0, 1, 0);
-        return taps;
-      }
+      const bool finite = p.at - p.at == 0;
+      const M first = finite ? std::floor(p.at) : M(0), u = finite ? p.at - first : M(0);
+      taps.reaches = padding != GridPadding::zeros || (finite && first > -3 && first < end + 1);
       for (int k = -1; k <= 2; ++k) {
         const M i = padded(Place<M>{first + static_cast<M>(k), 0}).at, d = k < 1 ? u - static_cast<M>(k) : static_cast<M>(k) - u;
-        if (!(i >= 0 && i < end)) continue;
-        const M slope = static_cast<M>(cubic_slope(static_cast<double>(d)));
-        taps.add(static_cast<std::int32_t>(i), static_cast<M>(ResizeAxis::cubic(static_cast<double>(d))),
-                 (k < 1 ? slope : -slope) * p.slope);
+        const bool inside = i >= 0 && i < end;
+        const double slope = cubic_slope(static_cast<double>(d));
+        taps.index[k + 1] = inside ? static_cast<std::int32_t>(i) : i < 0 ? 0 : size - 1;
+        taps.weight[k + 1] = inside ? static_cast<M>(ResizeAxis::cubic(static_cast<double>(d))) : M(0);
+        taps.slope[k + 1] = inside && finite ? static_cast<M>(k < 1 ? slope : -slope) * p.slope : M(0);
       }
     }
     return taps;
@@ -136,24 +141,28 @@ struct GridGeometry {
   [[nodiscard]] SEGNET_HOST_DEVICE index_t pixels() const { return static_cast<index_t>(y.size) * x.size; }
 };
 
-/// All that a point reads: pixels of the image, row by row, their weights, and the derivatives of these by both coordinates.
+/// All that a point reads: pixels of the image, row by row, their weights, and the derivatives of these by both coordinates. Nothing,
+/// unless it reaches the image.
 template <GridSampleMode mode, class M>
 struct GridPoint {
-  static constexpr int most = mode == GridSampleMode::nearest ? 1 : mode == GridSampleMode::bilinear ? 4 : 16;
-  int count = 0;
-  index_t pixel[most];
-  M weight[most], slope_x[most], slope_y[most];
+  static constexpr int side = grid_taps(mode), count = side * side;
+  bool reaches;
+  index_t pixel[count];
+  M weight[count], slope_x[count], slope_y[count];
 
   /// at: {x, y} of the grid.
-  SEGNET_HOST_DEVICE GridPoint(const GridGeometry& g, const M* at) {
-    const GridTaps<M> across = g.x.taps<mode>(at[0]), down = g.y.taps<mode>(at[1]);
-    for (int i = 0; i < down.count; ++i)
-      for (int j = 0; j < across.count; ++j, ++count) {
-        pixel[count] = static_cast<index_t>(down.index[i]) * g.x.size + across.index[j];
-        weight[count] = down.weight[i] * across.weight[j];
-        slope_x[count] = down.weight[i] * across.slope[j];
-        slope_y[count] = down.slope[i] * across.weight[j];
-      }
+  SEGNET_INLINE SEGNET_HOST_DEVICE GridPoint(const GridGeometry& g, const M* at) {
+    const GridTaps<M, side> across = g.x.taps<mode>(at[0]), down = g.y.taps<mode>(at[1]);
+    reaches = across.reaches && down.reaches;
+    const auto corner = [&](int k) SEGNET_INLINE_LAMBDA {
+      const int i = k / side, j = k % side;
+      pixel[k] = static_cast<index_t>(down.index[i]) * g.x.size + across.index[j];
+      weight[k] = down.weight[i] * across.weight[j];
+      slope_x[k] = down.weight[i] * across.slope[j];
+      slope_y[k] = down.slope[i] * across.weight[j];
+    };
+    if constexpr (count == 1) corner(0);
+    else SEGNET_UNROLL for (int k = 0; k < count; ++k) corner(k);
   }
 };
 
@@ -167,8 +176,8 @@ void with_mode(GridSampleMode mode, const F& f) {
 
 namespace detail {
 
-/// to[c] = sum over k of weight[k] * from[pixel[k] * pitch + c], c < C; of at most `most` pixels
-template <int most, class T>
+/// to[c] = sum over k < count of weight[k] * from[pixel[k] * pitch + c], c < C. `fixed`: count, where that is always the same; else 0.
+template <int fixed, class T>
 SEGNET_INLINE void read_pixels(const T* from, index_t pitch, const index_t* pixel, const T* weight, int count, index_t C, T* to) {
   for_channels<T>(C, [&](index_t c, auto lanes) SEGNET_INLINE_LAMBDA {
     T sum[lanes()] = {};
@@ -176,12 +185,11 @@ SEGNET_INLINE void read_pixels(const T* from, index_t pitch, const index_t* pixe
       const T *p = from + pixel[k] * pitch + c, w = weight[k];
       for (int i = 0; i < lanes(); ++i) sum[i] += w * p[i];
     };
-    int k = 0;
-    if constexpr (most == 4)
-      if (count == 4) {  // bilinear, inside: without a loop
-        SEGNET_UNROLL for (; k < 4; ++k) add(k);
-      }
-    for (; k < count; ++k) add(k);
+    if constexpr (fixed == 4) {
+      SEGNET_UNROLL for (int k = 0; k < 4; ++k) add(k);
+    } else {
+      for (int k = 0; k < count; ++k) add(k);
+    }
     for (int i = 0; i < lanes(); ++i) to[c + i] = sum[i];
   });
 }
@@ -194,6 +202,14 @@ SEGNET_INLINE void add_pixel(const T* from, T w, index_t C, T* to) {
   });
 }
 
+/// The sum of `lanes` numbers, in an order of its own.
+template <int lanes, class T>
+SEGNET_INLINE T sum_lanes(T* lane) {
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  return lane[0];
+}
+
 /// Sum of a[c] * b[c], in an order that C alone decides.
 template <class T>
 SEGNET_INLINE T dot_pixels(const T* a, const T* b, index_t C) {
@@ -203,9 +219,33 @@ SEGNET_INLINE T dot_pixels(const T* a, const T* b, index_t C) {
   for (; c + W <= C; c += W)
     for (int i = 0; i < W; ++i) lane[i] += a[c + i] * b[c + i];
   for (int i = 0; c < C; ++i, ++c) lane[i] += a[c] * b[c];
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
-  return lane[0];
+  return sum_lanes<W>(lane);
+}
+
+/// along = the derivatives by x and y of <dy, what the point reads of the image>, alike.
+template <class Point, class T>
+SEGNET_INLINE void slopes(const Point& p, const T* dy, const T* image, index_t C, T* along) {
+  constexpr int W = 64 / static_cast<int>(sizeof(T));
+  T along_x[W] = {}, along_y[W] = {};
+  const T* from[Point::count];
+  for (int k = 0; k < Point::count; ++k) from[k] = image + p.pixel[k] * C;
+  const auto add = [&](index_t c, auto lanes) SEGNET_INLINE_LAMBDA {
+    T by_x[lanes()] = {}, by_y[lanes()] = {};
+    for (int k = 0; k < Point::count; ++k)
+      for (int i = 0; i < lanes(); ++i) {
+        by_x[i] += p.slope_x[k] * from[k][c + i];
+        by_y[i] += p.slope_y[k] * from[k][c + i];
+      }
+    for (int i = 0; i < lanes(); ++i) {
+      along_x[i] += by_x[i] * dy[c + i];
+      along_y[i] += by_y[i] * dy[c + i];
+    }
+  };
+  index_t c = 0;
+  for (; c + W <= C; c += W) add(c, std::integral_constant<int, W>{});
+  for (; c < C; ++c) add(c, std::integral_constant<int, 1>{});
+  along[0] = C < W ? along_x[0] : sum_lanes<W>(along_x);
+  along[1] = C < W ? along_y[0] : sum_lanes<W>(along_y);
 }
 
 }  // namespace detail
@@ -218,7 +258,9 @@ void grid_sample(const GridGeometry& g, ConstView<T> x, View<const T> grid, View
       vectorized([&]() SEGNET_INLINE_LAMBDA {
         for (index_t i = begin; i < end; ++i) {
           const GridPoint<mode(), T> p(g, grid.data + 2 * i);
-          detail::read_pixels<p.most>(x.data + i / g.points * g.pixels() * g.C, g.C, p.pixel, p.weight, p.count, g.C, y.data + i * g.C);
+          if (p.reaches)
+            detail::read_pixels<p.count>(x.data + i / g.points * g.pixels() * g.C, g.C, p.pixel, p.weight, p.count, g.C, y.data + i * g.C);
+          else std::fill_n(y.data + i * g.C, g.C, T(0));
         }
       });
     });
@@ -232,18 +274,13 @@ void grid_sample_backward_grid(const GridGeometry& g, ConstView<T> dy, View<cons
     parallel_for(g.N * g.points, std::max<index_t>(1, 4096 / std::max<index_t>(g.C, 16)), [&](index_t begin, index_t end) {
       vectorized([&]() SEGNET_INLINE_LAMBDA {
         for (index_t i = begin; i < end; ++i) {
-          T along_x = 0, along_y = 0;
+          T along[2] = {};
           if constexpr (mode() != GridSampleMode::nearest) {
             const GridPoint<mode(), T> p(g, grid.data + 2 * i);
-            const T* image = x.data + i / g.points * g.pixels() * g.C;
-            for (int k = 0; k < p.count; ++k) {
-              const T dot = detail::dot_pixels(dy.data + i * g.C, image + p.pixel[k] * g.C, g.C);
-              along_x += p.slope_x[k] * dot;
-              along_y += p.slope_y[k] * dot;
-            }
+            if (p.reaches) detail::slopes(p, dy.data + i * g.C, x.data + i / g.points * g.pixels() * g.C, g.C, along);
           }
-          dgrid[2 * i] = along_x;
-          dgrid[2 * i + 1] = along_y;
+          dgrid[2 * i] = along[0];
+          dgrid[2 * i + 1] = along[1];
         }
       });
     });
@@ -267,7 +304,7 @@ void grid_sample_backward_input(const GridGeometry& g, ConstView<T> dy, View<con
       vectorized([&]() SEGNET_INLINE_LAMBDA {
         for (index_t i = n * g.points; i < (n + 1) * g.points; ++i) {
           const GridPoint<mode(), T> p(g, grid.data + 2 * i);
-          for (int k = 0; k < p.count; ++k)
+          for (int k = 0; p.reaches && k < p.count; ++k)
             if (p.pixel[k] >= begin && p.pixel[k] < end)
               detail::add_pixel(dy.data + i * g.C + c0, p.weight[k], C, image + p.pixel[k] * g.C);
         }

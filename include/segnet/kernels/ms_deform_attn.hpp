@@ -36,7 +36,6 @@ template <class T>
 /// value [N, S, M, D], locations [N, Lq, M, L, P, 2], attention [N, Lq, M, L, P], y [N, Lq, M D].
 template <class T>
 void ms_deform_attn(const MsDeformGeometry& g, ConstView<T> value, View<const T> locations, ConstView<T> attention, View<T> y) {
-  constexpr int many = 1 << 30;
   const index_t samples = g.L * g.P;
   parallel_for(g.N * g.Lq * g.M, std::max<index_t>(1, 2048 / std::max<index_t>(samples, 1)), [&](index_t begin, index_t end) {
     std::vector<index_t> pixel(static_cast<std::size_t>(4 * samples));
@@ -54,8 +53,8 @@ void ms_deform_attn(const MsDeformGeometry& g, ConstView<T> value, View<const T>
             }
         }
         const index_t m = i % g.M, n = i / (g.M * g.Lq);
-        detail::read_pixels<many>(value.data + (n * g.S * g.M + m) * g.D, g.M * g.D, pixel.data(), weight.data(), count, g.D,
-                                  y.data + i * g.D);
+        detail::read_pixels<0>(value.data + (n * g.S * g.M + m) * g.D, g.M * g.D, pixel.data(), weight.data(), count, g.D,
+                               y.data + i * g.D);
       }
     });
   });
