@@ -99,6 +99,7 @@
 #include "segnet/ops/conv_transpose2d.hpp"
 #include "segnet/ops/cross_entropy.hpp"
 #include "segnet/ops/dcnv3.hpp"
+#include "segnet/ops/deform_conv2d.hpp"
 #include "segnet/ops/dense_layer.hpp"
 #include "segnet/ops/dice_loss.hpp"
 #include "segnet/ops/direct_convolution.hpp"

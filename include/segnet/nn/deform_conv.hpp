@@ -7,10 +7,79 @@
 #include "segnet/ops/activation.hpp"
 #include "segnet/ops/arithmetic.hpp"
 #include "segnet/ops/dcnv3.hpp"
+#include "segnet/ops/deform_conv2d.hpp"
 #include "segnet/ops/reshape.hpp"
+#include "segnet/ops/slice.hpp"
 #include "segnet/ops/softmax.hpp"
 
 namespace segnet::nn {
+
+/// Deformable convolution with offsets, and for the second version a mask, from elsewhere: torchvision's ops.DeformConv2d. See
+/// `deform_conv2d`. weight [out, kh, kw, in / groups] (PyTorch: [out, in / groups, kh, kw]), bias [out].
+template <class T = float, class D = Cpu>
+struct DeformConv2d {
+  DeformConv2dOptions options;
+  Parameter<Master<T>, D> weight, bias;
+
+  DeformConv2d() = default;
+  DeformConv2d(index_t in, index_t out, Extent2 kernel, const DeformConv2dOptions& conv_options = {}, Bias with_bias = Bias::yes)
+      : options(conv_options) {
+    if (options.groups < 1 || in % options.groups != 0)
+      throw ValueError("nn::DeformConv2d", "groups", concat("a divisor of the ", in, " input channels"), concat(options.groups));
+    weight = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out, kernel.h, kernel.w, in / options.groups}), WeightLayout::convolution);
+    if (with_bias == Bias::yes) bias = Parameter<Master<T>, D>(Tensor<Master<T>, D>({out}));
+    init::weight_and_bias<Master<T>, D>(weight, bias, kernel.h * kernel.w * (in / options.groups));
+  }
+
+  Tensor<T, D> operator()(const Tensor<T, D>& x, const Tensor<T, D>& offset, const Tensor<T, D>& mask = {}) const {
+    const auto g =
+        kernels::deform_conv2d_geometry("deform_conv2d", x.shape(), offset.shape(), weight.shape(), bias.shape(), mask.shape(), options);
+    const Tensor<T, D> y =
+        shapes_only() ? Tensor<T, D>(g.conv.y_shape()) : deform_conv2d(x, offset, cast<T>(weight), cast<T>(bias), mask, options);
+    const index_t read = g.taps.pixels() * g.conv.taps() * g.conv.C;  // 4 multiply-adds to interpolate, and 1 for the mask
+    return detail::observed(this, "DeformConv2d", x, y, y.numel() * g.depth() + read * (mask ? 5 : 4));
+  }
+  SEGNET_FIELDS(weight, bias)
+};
+
+enum class Modulation : bool { no, yes };
+
+/// The same with an ordinary convolution that makes the offsets from x, and by default the mask (through a sigmoid): the second version,
+/// in the place of a Conv2d. Names as mmcv's DeformConv2dPack and ModulatedDeformConv2dPack. That convolution starts at zero: a regular
+/// grid, and a mask of 1/2.
+template <class T = float, class D = Cpu>
+struct DeformConv2dPack {
+  DeformConv2d<T, D> conv;
+  Conv2d<T, D> conv_offset;  ///< 2 numbers a tap and offset group, then 1 with a mask
+  Modulation modulation = Modulation::yes;
+
+  DeformConv2dPack() = default;
+  DeformConv2dPack(index_t in, index_t out, Extent2 kernel, const DeformConv2dOptions& options = {}, Bias with_bias = Bias::yes,
+                   Modulation with_mask = Modulation::yes, index_t offset_groups = 1)
+      : conv(in, out, kernel, options, with_bias),
+        conv_offset(in, (with_mask == Modulation::yes ? 3 : 2) * offset_groups * kernel.h * kernel.w, kernel,
+                    {.stride = options.stride, .padding = options.padding, .dilation = options.dilation}),
+        modulation(with_mask) {
+    if (offset_groups < 1 || in % offset_groups != 0)
+      throw ValueError("nn::DeformConv2dPack", "offset_groups", concat("a divisor of the ", in, " input channels"), concat(offset_groups));
+    conv_offset.weight.fill(0);
+    conv_offset.bias.fill(0);
+  }
+
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const {
+    const Tensor<T, D> numbers = conv_offset(x);
+    if (modulation == Modulation::no) return conv(x, numbers);
+    const index_t scalars = numbers.dim(3) / 3;
+    return conv(x, narrow(numbers, 3, 0, 2 * scalars), sigmoid(narrow(numbers, 3, 2 * scalars, scalars)));
+  }
+
+  template <class Self, class Visit>
+  static void for_each_field(Self& self, Visit&& visit) {
+    visit("weight", self.conv.weight);
+    visit("bias", self.conv.bias);
+    visit("conv_offset", self.conv_offset);
+  }
+};
 
 struct DCNv3LayerOptions {
   index_t groups = 4;
