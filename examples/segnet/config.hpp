@@ -23,8 +23,8 @@ struct ModelConfig {
 };
 
 struct DataConfig {
-  std::string kind = "scenes";  ///< scenes, camvid, voc, folder
-  std::string root = {};        ///< of camvid and voc
+  std::string kind = "scenes";  ///< scenes, camvid, cityscapes, voc, folder
+  std::string root = {};        ///< of camvid, cityscapes and voc
   std::string images = {}, masks = {}, val_images = {}, val_masks = {};
   std::int64_t classes = 0;      ///< of folder pairs; the others know
   std::string class_names = {};  ///< or a file that names them
@@ -73,7 +73,9 @@ struct TrainConfig {
   std::int64_t warmup = 0;     ///< steps
   double clip = 0;             ///< global 2-norm of the gradients; 0: no clipping
   double label_smoothing = 0;
-  std::string class_weights = "none";  ///< none, median-frequency
+  double ohem = 0;                     ///< pixels whose class has at least this probability do not count; 0: all pixels do
+  std::int64_t ohem_kept = 131072;     ///< pixels of a batch that count, however sure
+  std::string class_weights = "none";  ///< none, median-frequency, published
   double border_weight = 0;            ///< w0 of U-Net's weights of pixels between objects; 0: none
   double border_sigma = 5;             ///< pixels
   bool border_inside = false;          ///< within objects, too
@@ -96,7 +98,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainConfig, model, data, comput
                                                 patience, steps, batch, crop_h, crop_w, object_crop, window_crop, proposals, scale_min,
                                                 scale_max, rotate, elastic, flip, jitter, blur, optimizer, lr, weight_decay, momentum,
                                                 lr_head, lr_bias, alpha, eps, schedule, power, gamma, step_size, warmup, clip,
-                                                label_smoothing, class_weights, border_weight, border_sigma, border_inside, ema, seed,
-                                                workers, cache, eval_every, checkpoint_every, max_minutes)
+                                                label_smoothing, ohem, ohem_kept, class_weights, border_weight, border_sigma, border_inside,
+                                                ema, seed, workers, cache, eval_every, checkpoint_every, max_minutes)
 
 }  // namespace segnet::program

@@ -4,6 +4,7 @@
 #include "networks.hpp"
 #include "segnet/data/augment.hpp"
 #include "segnet/data/camvid.hpp"
+#include "segnet/data/cityscapes.hpp"
 #include "segnet/data/class_weights.hpp"
 #include "segnet/data/folder.hpp"
 #include "segnet/data/proposals.hpp"
@@ -65,8 +66,9 @@ inline data::Dataset open_dataset(const DataConfig& c, const std::string& split,
   if (c.kind == "folder") return open_folder(c, split);
   if (c.root.empty()) throw ValueError("program", "--root", concat("the folder of ", c.kind), "none");
   if (c.kind == "camvid") return data::camvid(c.root, split_of(split));
+  if (c.kind == "cityscapes") return data::cityscapes(c.root, split_of(split));
   if (c.kind == "voc") return data::voc(c.root, split, {.instances = instances});
-  throw ValueError("program", "--data", "scenes, camvid, voc or folder", c.kind);
+  throw ValueError("program", "--data", "scenes, camvid, cityscapes, voc or folder", c.kind);
 }
 
 /// What is trained on: `images`, or with --window-crop their windows. @throws IoError, ValueError: the file of windows, or options
@@ -82,10 +84,15 @@ inline data::Dataset training_samples(const TrainConfig& c, const data::Dataset&
   return windows;
 }
 
-/// Median frequency balancing: the published constants of CamVid, else counted in the training set.
-inline Tensor<float> class_weights(const DataConfig& c, const data::Dataset& train) {
+/// `rule` is published, the constants that networks for CamVid and Cityscapes are trained with, or median-frequency: those of CamVid, else
+/// counted in the training set. @throws ValueError: none are published
+inline Tensor<float> class_weights(const std::string& rule, const DataConfig& c, const data::Dataset& train) {
   const index_t classes = train.info().num_classes();
   if (c.kind == "camvid") return Tensor<float>({classes}, data::camvid_class_weights, static_cast<std::size_t>(classes));
+  if (rule == "published") {
+    if (c.kind != "cityscapes") throw ValueError("train", "--class-weights", concat("none or median-frequency for --data ", c.kind), rule);
+    return Tensor<float>({classes}, data::cityscapes_class_weights, static_cast<std::size_t>(classes));
+  }
   return Tensor<float>({classes}, data::median_frequency_weights(data::count_labels(train)));
 }
 

@@ -24,7 +24,9 @@ void add_model_options(CLI::App* app, ModelConfig& model) {
       ->check(CLI::Range(0.0, 1.0));
   app->add_flag("--batch-statistics,!--running-statistics", model.batch_statistics,
                 "fc-densenet: norms use the statistics of the batch in evaluation too, as the authors' do (the recipes' default)");
-  app->add_option("--aux", model.aux, "fcn-resnet, deeplabv3, pspnet: weight of the loss of an auxiliary head on layer3; 0: no such head")
+  app->add_option("--aux", model.aux,
+                  "weight of the loss of an auxiliary head: fcn-resnet, deeplabv3, pspnet have one on layer3 unless it is 0; hrnet-ocr's "
+                  "is there anyway")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app->add_flag("--multi-scale,!--one-scale", model.multi_scale,
@@ -37,10 +39,10 @@ void add_model_options(CLI::App* app, ModelConfig& model) {
 }
 
 void add_data_options(CLI::App* app, DataConfig& data) {
-  app->add_option("--data", data.kind, "scenes (made on the fly), camvid, voc, or folder (--images and --masks)")
-      ->check(CLI::IsMember({"scenes", "camvid", "voc", "folder"}))
+  app->add_option("--data", data.kind, "scenes (made on the fly), camvid, cityscapes, voc, or folder (--images and --masks)")
+      ->check(CLI::IsMember({"scenes", "camvid", "cityscapes", "voc", "folder"}))
       ->capture_default_str();
-  app->add_option("--root", data.root, "folder of camvid or voc");
+  app->add_option("--root", data.root, "folder of camvid, cityscapes or voc");
   app->add_option("--images", data.images, "folder of pictures (PNG, JPEG, BMP)");
   app->add_option("--masks", data.masks, "folder of label maps (PNG, grey or indexed), matched by file name without extension");
   app->add_option("--val-images", data.val_images, "the same for validation; left out: every tenth training pair");
@@ -163,8 +165,14 @@ void add_train_options(CLI::App* app, TrainConfig& c) {
   app->add_option("--warmup", c.warmup, "steps of linear warm-up")->capture_default_str();
   app->add_option("--clip", c.clip, "largest global norm of the gradients; 0: no clipping")->capture_default_str();
   app->add_option("--label-smoothing", c.label_smoothing, "")->capture_default_str()->check(CLI::Range(0.0, 1.0));
-  app->add_option("--class-weights", c.class_weights, "of the loss")
-      ->check(CLI::IsMember({"none", "median-frequency"}))
+  app->add_option("--ohem", c.ohem, "loss of hard pixels alone, whose class has a probability below this (0.7, 0.9 in papers); 0: of all")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  app->add_option("--ohem-kept", c.ohem_kept, "pixels of a batch that count with --ohem, however easy")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app->add_option("--class-weights", c.class_weights, "of the loss; published: those of camvid and cityscapes")
+      ->check(CLI::IsMember({"none", "median-frequency", "published"}))
       ->capture_default_str();
   app->add_option("--border-weight", c.border_weight, "of the loss, U-Net's w0: added to pixels between objects that nearly touch; 0: none")
       ->capture_default_str()

@@ -13,12 +13,16 @@
 namespace segnet::program {
 
 /// The loss of all that a network gives in training (nn::AnyModule::outputs): its auxiliary head counts `aux`, each of several scales as
-/// much as their maximum.
-template <class Output, class Loss>
-auto loss_of_all(const ModelConfig& c, const std::vector<Output>& outputs, const Loss& loss_of) {
-  auto sum = loss_of(outputs[0]);
+/// much as their maximum. `loss_of_result` is that of the first, which is what predictions are made of.
+template <class Output, class Loss, class ResultLoss>
+auto loss_of_all(const ModelConfig& c, const std::vector<Output>& outputs, const Loss& loss_of, const ResultLoss& loss_of_result) {
+  auto sum = loss_of_result(outputs[0]);
   for (std::size_t i = 1; i < outputs.size(); ++i) sum = sum + loss_of(outputs[i]) * static_cast<float>(c.multi_scale ? 1 : c.aux);
   return sum;
+}
+template <class Output, class Loss>
+auto loss_of_all(const ModelConfig& c, const std::vector<Output>& outputs, const Loss& loss_of) {
+  return loss_of_all(c, outputs, loss_of, loss_of);
 }
 
 /// The parameters that are trained, in groups. Weight decay is for weights: biases and the parameters of norms (one-dimensional) go

@@ -6,7 +6,7 @@ namespace segnet::program {
 
 namespace {
 
-const DataConfig camvid{.kind = "camvid"}, voc{.kind = "voc"};
+const DataConfig camvid{.kind = "camvid"}, cityscapes{.kind = "cityscapes"}, voc{.kind = "voc"};
 
 // FCN's solvers sum the loss over the pixels of an image; ours take the mean, so that their rates are multiplied by 500 x 375.
 constexpr double summed = 500 * 375;
@@ -172,6 +172,37 @@ TrainConfig torchvision_lraspp(const char* model) {
   return c;
 }
 
+TrainConfig hrnet(const char* model) {
+  return {.model = {.name = model},
+          .data = cityscapes,
+          .epochs = 484,
+          .batch = 12,
+          .crop_h = 512,
+          .crop_w = 1024,
+          .scale_min = 0.5,
+          .scale_max = 2.1,
+          .optimizer = "sgd",
+          .lr = 0.01,
+          .weight_decay = 5e-4,
+          .momentum = 0.9,
+          .schedule = "poly",
+          .power = 0.9,
+          .class_weights = "published"};
+}
+TrainConfig hrnet_ohem() {
+  TrainConfig c = hrnet("hrnet-w48");
+  c.ohem = 0.9;
+  c.ohem_kept = 131072;
+  return c;
+}
+TrainConfig hrnet_ocr() {
+  TrainConfig c = hrnet("hrnet-ocr-w48");
+  c.model.aux = 0.4;
+  return c;
+}
+const std::string hrnet_source = "HRNet-Semantic-Segmentation; Wang et al. 2020, arXiv:1908.07919, section 4.1",
+                  hrnet_note = "from ImageNet: --init; the authors scale by steps of 0.1";
+
 std::vector<Recipe> all() {
   std::vector<Recipe> list{
       {"fcn32s", fcn_source, "from VGG-16: --init", fcn("fcn32s", 1e-10, 100000)},
@@ -314,6 +345,9 @@ std::vector<Recipe> all() {
         .power = 0.9},
        "how often and how much to blur"},
   };
+  list.push_back({"hrnet", hrnet_source, hrnet_note, hrnet("hrnet-w48")});
+  list.push_back({"hrnet-ohem", hrnet_source, hrnet_note, hrnet_ohem()});
+  list.push_back({"hrnet-ocr", "HRNet-Semantic-Segmentation; Yuan et al. 2020, arXiv:1909.11065, section 4.2", hrnet_note, hrnet_ocr()});
   for (const char* model : {"fc-densenet56", "fc-densenet67", "fc-densenet103"}) add_fc_densenet(list, model);
   for (const char* model : {"fcn-resnet50", "fcn-resnet101", "deeplabv3-resnet50", "deeplabv3-resnet101"})
     list.push_back({model, "torchvision's reference scripts for segmentation",

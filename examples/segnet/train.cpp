@@ -15,6 +15,7 @@
 #include "segnet/data/feeder.hpp"
 #include "segnet/ops/arithmetic.hpp"
 #include "segnet/ops/cross_entropy.hpp"
+#include "segnet/ops/ohem.hpp"
 #include "segnet/ops/reduction.hpp"
 #include "segnet/optim/clip.hpp"
 #include "segnet/optim/ema.hpp"
@@ -211,9 +212,11 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
   const data::Dataset train_data = training_samples(config, open("train")), val_data = open("val");
   config.model.classes = static_cast<std::int64_t>(train_data.info().classes.size());
   data::Augmentation augmentation = augmentation_of(config, info, train_data);
+  if (config.ohem > 0 && augmentation.border)
+    throw ValueError("train", "--ohem", "0 with --border-weight, which says how much each pixel counts", concat(config.ohem));
   Tensor<float, D> class_weight;
-  if (config.class_weights == "median-frequency") {
-    const Tensor<float> weights = class_weights(config.data, train_data);
+  if (config.class_weights != "none") {
+    const Tensor<float> weights = class_weights(config.class_weights, config.data, train_data);
     if (augmentation.border) augmentation.border->class_weight = weights.to_vector();
     else class_weight = weights.to<D>();
   }
@@ -289,16 +292,20 @@ int train(TrainConfig config, const OutputFolder& paths, const std::optional<Saf
       const double lr = schedule.lr(state.step);
       training.optimizer->set_lr(lr);
       training.optimizer->zero_grad();
+      const CrossEntropyOptions<T, D> loss_options{.class_weight = class_weight,
+                                                   .ignore_index = train_data.info().ignore_index,
+                                                   .label_smoothing = config.label_smoothing,
+                                                   .reduction = batch.weights ? Reduction::none : Reduction::mean,
+                                                   .check_labels = false};  // the loader did
       const auto loss_of = [&](const Tensor<T, D>& logits) {
-        const Tensor<float, D> loss = cross_entropy(logits, batch.labels,
-                                                    {.class_weight = class_weight,
-                                                     .ignore_index = train_data.info().ignore_index,
-                                                     .label_smoothing = config.label_smoothing,
-                                                     .reduction = batch.weights ? Reduction::none : Reduction::mean,
-                                                     .check_labels = false});  // the loader did
+        const Tensor<float, D> loss = cross_entropy(logits, batch.labels, loss_options);
         return batch.weights ? sum(loss * batch.weights) / sum(batch.weights) : loss;
       };
-      const Tensor<float, D> loss = loss_of_all(config.model, training.network.outputs(cast<T>(batch.images)), loss_of);
+      const auto loss_of_result = [&](const Tensor<T, D>& logits) {
+        if (config.ohem == 0) return loss_of(logits);
+        return ohem_cross_entropy(logits, batch.labels, {config.ohem, config.ohem_kept}, loss_options);
+      };
+      const Tensor<float, D> loss = loss_of_all(config.model, training.network.outputs(cast<T>(batch.images)), loss_of, loss_of_result);
       unread.push_back({state.step, lr, loss.detach()});
       if ((state.step + 1) % read_every<D> == 0 && !read_losses()) return 1;
       loss.backward();
