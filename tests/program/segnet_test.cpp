@@ -236,7 +236,9 @@ TEST_CASE("an auxiliary head: trained with, predicted without") {
   NEEDS_PROGRAM
   const Folder folder;
   write_pairs(folder);
-  const Outcome trained = run(folder, train_arguments(folder, folder / "run", {"--model", "pspnet", "--aux", "0.4", "--epochs", "1"}));
+  const Outcome trained =
+      run(folder, train_arguments(folder, folder / "run",
+                                  {"--model", "pspnet", "--aux", "0.4", "--ohem", "0.7", "--ohem-kept", "100", "--epochs", "1"}));
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   CHECK(SafetensorsFile(folder / "run/best.safetensors").has("aux.4.weight"));
@@ -407,7 +409,7 @@ TEST_CASE("recipes: all visible, each overridden by other options wherever they 
   const Folder folder;
   const Outcome list = run(folder, {"recipes"});
   CHECK(list.code == 0);  // each is of a network that there is
-  for (const char* name : {"fcn8s", "fc-densenet103", "deeplab-v3", "pspnet"}) CHECK(list.out.find(name) != std::string::npos);
+  for (const char* name : {"fcn8s", "fc-densenet103", "deeplab-v3", "pspnet", "hrnet-ocr"}) CHECK(list.out.find(name) != std::string::npos);
   const auto config = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {"train", "--print-config", "--lr-head", "3x", "--output", "runs/mine"});
     const Outcome end = run(folder, more);
@@ -550,6 +552,9 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails({"convert", folder / "images/0.png"}, "0.png");
   fails({"train", "--data", "camvid", "-o", folder / "bad"}, "--root");
   fails({"train", "--data", "camvid", "--root", folder / "empty", "-o", folder / "bad"}, "empty");
+  fails({"train", "--data", "cityscapes", "--root", folder / "empty", "-o", folder / "bad"}, "empty/leftImg8bit/train");
+  fails(train({"--class-weights", "published"}), "--class-weights");
+  fails(train({"--ohem", "0.7", "--border-weight", "10"}), "--border-weight");
   fails({"train", "--resume", "-o", folder / "bad"}, "last.safetensors");
   fails({"eval", folder / "nothing.safetensors"}, "nothing.safetensors");
   fails({"predict", folder / "images/0.png", folder / "images"}, "0.png");
