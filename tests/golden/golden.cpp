@@ -27,7 +27,9 @@ void add_metrics(Registry&);
 void add_missing(Registry&);
 void add_networks(Registry&);
 void add_networks_classic(Registry&);
+void add_networks_internimage(Registry&);
 void add_networks_hrnet(Registry&);
+void add_networks_segformer(Registry&);
 void add_networks_torchvision(Registry&);
 void add_normalization(Registry&);
 void add_pooling(Registry&);
@@ -96,7 +98,9 @@ class Runner {
                            add_metrics,
                            add_networks,
                            add_networks_classic,
+                           add_networks_internimage,
                            add_networks_hrnet,
+                           add_networks_segformer,
                            add_networks_torchvision,
                            add_normalization,
                            add_pooling,
