@@ -51,13 +51,24 @@ struct DeformableGeometry {
   SEGNET_HOST_DEVICE index_t centre_row(index_t oh) const { return oh * stride.h - padding.h + centre.h; }
   SEGNET_HOST_DEVICE index_t centre_column(index_t ow) const { return ow * stride.w - padding.w + centre.w; }
 
-  /// What tap k of output pixel (oh, ow) reads, displaced by offset[0], offset[1]. M: float or double.
+  /// What a tap at that distance from the centre reads for output pixel (oh, ow), displaced by `first` and `second`. M: float or double.
   template <class M>
-  SEGNET_HOST_DEVICE BilinearPoint<M> point(index_t oh, index_t ow, index_t k, M first, M second) const {
+  SEGNET_HOST_DEVICE BilinearPoint<M> point(index_t oh, index_t ow, index_t row, index_t column, M first, M second) const {
     const M s = static_cast<M>(scale), v = vertical() ? second : first, u = vertical() ? first : second;
-    return {static_cast<M>(centre_row(oh)) + s * (static_cast<M>(tap_row(k)) + v),
-            static_cast<M>(centre_column(ow)) + s * (static_cast<M>(tap_column(k)) + u), static_cast<std::int32_t>(H),
+    return {static_cast<M>(centre_row(oh)) + s * (static_cast<M>(row) + v),
+            static_cast<M>(centre_column(ow)) + s * (static_cast<M>(column) + u), static_cast<std::int32_t>(H),
             static_cast<std::int32_t>(W)};
+  }
+  /// f(k, tap_row(k), tap_column(k)) for all taps, without their divisions.
+  template <class F>
+  SEGNET_HOST_DEVICE void for_each_tap(const F& f) const {
+    const bool by_rows = order == TapOrder::rows;
+    index_t k = 0;
+    for (index_t i = 0; i < (by_rows ? kh : kw); ++i)
+      for (index_t j = 0; j < (by_rows ? kw : kh); ++j) {
+        if (remove_center && i == kh / 2 && j == kh / 2) continue;
+        f(k++, (by_rows ? i : j) * dilation.h - centre.h, (by_rows ? j : i) * dilation.w - centre.w);
+      }
   }
 
  private:
