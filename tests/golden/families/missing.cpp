@@ -7,7 +7,7 @@ void add_missing(Registry& registry) {
   for (const char* name :
        {"coco_ap", "conv3d", "conv_transpose3d", "dcnv3", "deform_conv2d", "einsum", "panoptic_coco_sample", "panoptic_quality", "rle"})
     registry.add_missing(name);
-  for (const char* net : {"fcdensenet", "fcos", "rcnn", "retinanet", "segformer"}) registry.add_missing(concat("models/", net));
+  for (const char* net : {"fcdensenet", "fcos", "rcnn", "retinanet"}) registry.add_missing(concat("models/", net));
 }
 
 }  // namespace segnet::golden
