@@ -37,15 +37,24 @@ struct LatticeSimplex {
 
 /// Puts points of d features onto the plane in d + 1 dimensions that the lattice is in.
 struct LatticeEmbedding {
-  int d;
+  int dim;
   double scale[max_lattice_dim];  ///< makes the variance of splat, blur and slice one
 
-  SEGNET_HOST_DEVICE explicit LatticeEmbedding(int dim) : d(dim) {
+  SEGNET_HOST_DEVICE explicit LatticeEmbedding(int d) : dim(d) {
     for (int i = 0; i < d; ++i) scale[i] = (d + 1) * std::sqrt(2.0 / 3.0 / ((i + 1) * (i + 2)));
   }
 
   template <class T>
   SEGNET_HOST_DEVICE LatticeSimplex operator()(const T* feature) const {
+    return dim == 5 ? simplex<5>(feature) : dim == 2 ? simplex<2>(feature) : simplex<0>(feature);
+  }
+
+ private:
+  /// Unrolled for a dimension that the compiler knows; 0: any.
+  template <int known, class T>
+  SEGNET_HOST_DEVICE LatticeSimplex simplex(const T* feature) const {
+    const int d = known ? known : dim;
+    const double per_step = 1.0 / (d + 1);
     double e[max_lattice_dim + 1], sum = 0;
     for (int j = d; j > 0; --j) {
       const double c = static_cast<double>(feature[j - 1]) * scale[j - 1];
@@ -57,23 +66,28 @@ struct LatticeEmbedding {
     LatticeSimplex s;
     int off_plane = 0;  // what rounding each coordinate adds to their sum, in steps of d + 1
     for (int i = 0; i <= d; ++i) {
-      const auto steps = static_cast<std::int32_t>(std::floor(e[i] / (d + 1) + 0.5));
+      const auto steps = static_cast<std::int32_t>(std::floor(e[i] * per_step + 0.5));
       s.origin[i] = steps * (d + 1);
+      e[i] -= s.origin[i];
       off_plane += steps;
-      s.rank[i] = 0;
     }
+    for (int i = 0; i <= d; ++i) s.rank[i] = off_plane;
     for (int i = 0; i < d; ++i)
-      for (int j = i + 1; j <= d; ++j) ++s.rank[e[i] - s.origin[i] < e[j] - s.origin[j] ? i : j];
+      for (int j = i + 1; j <= d; ++j) {
+        const int behind = e[i] < e[j];
+        s.rank[i] += behind;
+        s.rank[j] += 1 - behind;
+      }
     for (int i = 0; i <= d; ++i) {
-      s.rank[i] += off_plane;
       const int back = s.rank[i] < 0 ? d + 1 : s.rank[i] > d ? -(d + 1) : 0;
       s.rank[i] += back;
       s.origin[i] += back;
+      e[i] -= back;
     }
 
     for (int r = 0; r <= d + 1; ++r) s.weight[r] = 0;
     for (int i = 0; i <= d; ++i) {
-      const double v = (e[i] - s.origin[i]) / (d + 1);
+      const double v = e[i] * per_step;
       s.weight[d - s.rank[i]] += v;
       s.weight[d + 1 - s.rank[i]] -= v;
     }
@@ -110,7 +124,7 @@ class LatticeKeys {
     std::uint64_t h = 0;
     for (std::size_t i = 0; i < d_; ++i) h = (h ^ static_cast<std::uint32_t>(key[i])) * 0x9e3779b97f4a7c15, h ^= h >> 32;
     for (std::size_t at = h & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1))
-      if (slots_[at] < 0 || std::memcmp((*this)[slots_[at]], key, d_ * sizeof *key) == 0) return at;
+      if (slots_[at] < 0 || std::equal(key, key + d_, (*this)[slots_[at]])) return at;
   }
 
   std::size_t d_;
@@ -168,17 +182,20 @@ template <class T>
     for (std::int32_t i = 0; i < local[c].size(); ++i) number[c].push_back(keys.add(local[c][i]));
   const std::int32_t vertices = lattice.vertices = keys.size();
   lattice.begin.assign(static_cast<std::size_t>(vertices) + 1, 0);
-  for (std::size_t at = 0; at < lattice.vertex.size(); ++at) {
-    std::int32_t& v = lattice.vertex[at];
-    v = number[at / static_cast<std::size_t>(chunk * corners)][static_cast<std::size_t>(v)];
-    ++lattice.begin[static_cast<std::size_t>(v) + 1];
-  }
+  for (std::size_t c = 0, at = 0; c < number.size(); ++c)
+    for (const std::size_t end = std::min(lattice.vertex.size(), at + static_cast<std::size_t>(chunk * corners)); at < end; ++at) {
+      std::int32_t& v = lattice.vertex[at];
+      v = number[c][static_cast<std::size_t>(v)];
+      ++lattice.begin[static_cast<std::size_t>(v) + 1];
+    }
   for (std::size_t v = 1; v < lattice.begin.size(); ++v) lattice.begin[v] += lattice.begin[v - 1];
   lattice.shares.resize(lattice.vertex.size());
   std::vector<std::int32_t> next(lattice.begin.begin(), lattice.begin.end() - 1);
-  for (std::size_t at = 0; at < lattice.vertex.size(); ++at)
-    lattice.shares[static_cast<std::size_t>(next[static_cast<std::size_t>(lattice.vertex[at])]++)] = {
-        static_cast<std::int32_t>(at / static_cast<std::size_t>(corners)), lattice.weight[at]};
+  for (std::int32_t p = 0; p < lattice.points; ++p)
+    for (int r = 0; r < corners; ++r) {
+      const auto at = static_cast<std::size_t>(p * corners + r);
+      lattice.shares[static_cast<std::size_t>(next[static_cast<std::size_t>(lattice.vertex[at])]++)] = {p, lattice.weight[at]};
+    }
 
   // Direction j: one step back in all coordinates but j, d steps on there. Whose neighbour back is u is u's neighbour on.
   lattice.neighbour.assign(static_cast<std::size_t>(corners) * static_cast<std::size_t>(vertices) * 2, vertices);
