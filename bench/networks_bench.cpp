@@ -1,4 +1,4 @@
-// networks_bench [OPTION...]: inference of five networks, one image, in turns with LibTorch where it was found (networks_torch.cpp). The
+// networks_bench [OPTION...]: inference of six networks, one image, in turns with LibTorch where it was found (networks_torch.cpp). The
 // weights are PyTorch's (networks_torch.py), and what comes out is compared before anything is timed.
 #include "networks_bench.hpp"
 
@@ -8,6 +8,7 @@
 #include "segnet/models/deeplabv3.hpp"
 #include "segnet/models/fc_densenet.hpp"
 #include "segnet/models/fcn.hpp"
+#include "segnet/models/hrnet.hpp"
 #include "segnet/models/inference.hpp"
 #include "segnet/models/pspnet.hpp"
 #include "segnet/models/unet.hpp"
@@ -23,7 +24,7 @@ namespace {
 using namespace segnet;
 
 constexpr const char* usage = R"(networks_bench [OPTION...]
-  --only NAME         of fcn8s, unet, fc-densenet103, deeplabv3-resnet50, pspnet50; may be repeated
+  --only NAME         of fcn8s, unet, fc-densenet103, deeplabv3-resnet50, pspnet50, hrnet-w18; may be repeated
   --size WIDTH,HEIGHT of the image, instead of 480,360
 )";
 
@@ -63,6 +64,8 @@ const Network networks[] = {
     {"deeplabv3-resnet50", 1.4,
      [](const NetworkCase& c) { return on_file<models::DeepLabV3<>>(models::DeepLabV3Options{.aux = false}, c); }},
     {"pspnet50", 1.4, [](const NetworkCase& c) { return on_file<models::PspNet<>>(models::PspNetOptions{.aux = false}, c); }},
+    {"hrnet-w18", 1.4,
+     [](const NetworkCase& c) { return on_file<models::HrNet<>>(models::HrNetOptions{.width = 18, .align_corners = false}, c); }},
 };
 
 }  // namespace

@@ -6,6 +6,7 @@ networks_torch.py DIR: needs torch and torchvision (Debian: python3-torchvision)
 
 import pathlib
 import sys
+from typing import List
 
 import torch
 import torchvision
@@ -181,6 +182,85 @@ class DeepLabV3ResNet50(nn.Module):
         return self.net(x)["out"]
 
 
+def conv_bn(inputs, outputs, kernel=3, stride=1, relu=True):
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers, nn.ReLU()) if relu else nn.Sequential(*layers)
+
+
+class HRModule(nn.Module):
+    """models/hrnet.hpp: blocks in each branch, then the exchange."""
+
+    def __init__(self, widths, blocks=4):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(torchvision.models.resnet.BasicBlock(w, w) for _ in range(blocks))) for w in widths)
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(self.path(widths, j, i) for j in range(len(widths))) for i in range(len(widths)))
+
+    def path(self, widths, j, i):
+        if j == i:
+            return nn.Identity()
+        if j > i:
+            return conv_bn(widths[j], widths[i], kernel=1, relu=False)
+        downs = [conv_bn(widths[j], widths[j], stride=2) for _ in range(i - j - 1)]
+        return nn.Sequential(*downs, conv_bn(widths[j], widths[i], stride=2, relu=False))
+
+    def forward(self, x: List[torch.Tensor]):
+        maps: List[torch.Tensor] = []
+        for i, branch in enumerate(self.branches):
+            maps.append(branch(x[i]))
+        fused: List[torch.Tensor] = []
+        for i, row in enumerate(self.fuse_layers):
+            y = maps[i]
+            for j, path in enumerate(row):
+                if j > i:
+                    y = y + F.interpolate(path(maps[j]), size=[y.shape[2], y.shape[3]], mode="bilinear", align_corners=False)
+                if j < i:
+                    y = y + path(maps[j])
+            fused.append(F.relu(y))
+        return fused
+
+
+class HRNet(nn.Module):
+    """models/hrnet.hpp without OCR, corners not aligned."""
+
+    def __init__(self, width=18, classes=19, modules=(1, 4, 3)):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64)
+        self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64)
+        bottleneck = torchvision.models.resnet.Bottleneck
+        shortcut = nn.Sequential(nn.Conv2d(64, 256, 1, bias=False), nn.BatchNorm2d(256))
+        self.layer1 = nn.Sequential(bottleneck(64, 64, downsample=shortcut), *(bottleneck(256, 64) for _ in range(3)))
+        before = [256]
+        for stage, count in enumerate(modules, 2):
+            widths = [width << i for i in range(stage)]
+            paths = [nn.Identity() if i > 0 or before[0] == width else conv_bn(before[0], width) for i in range(len(before))]
+            paths.append(nn.Sequential(conv_bn(before[-1], widths[-1], stride=2)))
+            self.add_module(f"transition{stage - 1}", nn.ModuleList(paths))
+            self.add_module(f"stage{stage}", nn.ModuleList(HRModule(widths) for _ in range(count)))
+            before = widths
+        self.last_layer = nn.Sequential(
+            nn.Conv2d(15 * width, 15 * width, 1), nn.BatchNorm2d(15 * width), nn.ReLU(), nn.Conv2d(15 * width, classes, 1))
+
+    def forward(self, x):
+        size = [x.shape[2], x.shape[3]]
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        y = self.layer1(y)
+        maps = [self.transition1[0](y), self.transition1[1](y)]
+        for module in self.stage2:
+            maps = module(maps)
+        maps = [maps[0], maps[1], self.transition2[2](maps[1])]
+        for module in self.stage3:
+            maps = module(maps)
+        maps = [maps[0], maps[1], maps[2], self.transition3[3](maps[2])]
+        for module in self.stage4:
+            maps = module(maps)
+        all_maps = [maps[0]]
+        for m in maps[1:]:
+            all_maps.append(F.interpolate(m, size=[maps[0].shape[2], maps[0].shape[3]], mode="bilinear", align_corners=False))
+        return F.interpolate(self.last_layer(torch.cat(all_maps, 1)), size=size, mode="bilinear", align_corners=False)
+
+
 def settled(net):
     """The same with numbers of ordinary size in every layer: He-normal weights, running statistics of images of noise."""
     for module in net.modules():
@@ -193,7 +273,10 @@ def settled(net):
     return net.eval()
 
 
-networks = {"fcn8s": FCN8s, "unet": UNet, "fc-densenet103": FCDenseNet103, "deeplabv3-resnet50": DeepLabV3ResNet50, "pspnet50": PSPNet50}
+networks = {
+    "fcn8s": FCN8s, "unet": UNet, "fc-densenet103": FCDenseNet103, "deeplabv3-resnet50": DeepLabV3ResNet50, "pspnet50": PSPNet50,
+    "hrnet-w18": HRNet
+}
 
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
