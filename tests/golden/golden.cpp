@@ -17,6 +17,7 @@ namespace segnet::golden {
 void add_attention(Registry&);
 void add_convolutions(Registry&);
 void add_crf(Registry&);
+void add_deformable(Registry&);
 void add_detection(Registry&);
 void add_elementwise(Registry&);
 void add_hash(Registry&);
@@ -89,6 +90,7 @@ class Runner {
     for (const auto add : {add_attention,
                            add_convolutions,
                            add_crf,
+                           add_deformable,
                            add_detection,
                            add_elementwise,
                            add_hash,

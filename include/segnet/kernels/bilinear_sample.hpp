@@ -1,7 +1,8 @@
 // Reading an image between its pixels, as deformable convolution, deformable attention and grid sampling do.
 //
 // Pixel centres are integers, (0, 0) is the first. What is outside the image counts as 0, pixel by pixel, so values fade linearly over the
-// one pixel around it: a point gives something within the open interval (-1, H) x (-1, W). (RoIAlign's sampler clamps instead.)
+// one pixel around it: a point gives something within (-1, H) x (-1, W), and has a derivative (to the right) at -1. (RoIAlign's sampler
+// clamps instead.)
 #pragma once
 
 #include "segnet/kernels/math.hpp"
@@ -15,7 +16,7 @@ template <class T>
 struct BilinearAxis {
   std::int32_t index[2];  ///< floor(at) and the next one, clamped into [0, size): may always be read
   T weight[2];            ///< 1 - t and t; 0 for a neighbour outside the image
-  T slope[2];             ///< -1 and 1, the derivative to the right at integers; 0 for a neighbour outside, and at -1
+  T slope[2];             ///< -1 and 1, the derivative to the right at integers; 0 for a neighbour outside the image
 
   /// NaN has weights and slopes of NaN, at pixel 0.
   SEGNET_INLINE SEGNET_HOST_DEVICE BilinearAxis(T at, std::int32_t size) {
@@ -23,7 +24,7 @@ struct BilinearAxis {
     std::int32_t i = static_cast<std::int32_t>(inside);
     i -= static_cast<T>(i) > inside;  // floor
     const T t = inside - static_cast<T>(i), nothing = math::select(at == at, T(0), at);
-    const bool first = (i >= 0) & (i < size), second = (inside > T(-1)) & (i + 1 < size);
+    const bool first = (i >= 0) & (i < size), second = (at >= T(-1)) & (i + 1 < size);
     index[0] = i < 0 ? 0 : i < size ? i : size - 1;
     index[1] = i + 1 < size ? i + 1 : size - 1;
     weight[0] = math::select(first, 1 - t, nothing);
@@ -32,7 +33,7 @@ struct BilinearAxis {
     slope[1] = math::select(second, T(1), nothing);
   }
 
-  /// Whether the coordinate is within (-1, size), or NaN.
+  /// Whether the coordinate is within [-1, size), or NaN.
   [[nodiscard]] SEGNET_INLINE SEGNET_HOST_DEVICE bool reaches() const { return (slope[0] != 0) | (slope[1] != 0); }
 };
 
