@@ -1,6 +1,7 @@
 // Operations and layers that are made of others: whatever they do differently on a GPU comes to the same.
 #include "cuda/same_on_gpu.hpp"
 #include "segnet/autograd/checkpoint.hpp"
+#include "segnet/models/hrnet.hpp"
 #include "segnet/models/inference.hpp"
 #include "segnet/models/window_scores.hpp"
 #include "segnet/nn/activation.hpp"
@@ -155,6 +156,20 @@ TEST_CASE_TEMPLATE("conv_norm_act on the GPU, layer by layer, as the CPU's one k
   const auto expected = run(Cpu{}, x, residual), got = run(Cuda{}, x, residual);
   for (std::size_t i = 0; i < expected.size(); ++i)
     CHECK(relative_difference(got[i], expected[i]) <= (std::is_same_v<T, float> ? 2e-6 : 1e-13));
+}
+
+TEST_CASE("HRNet with OCR on the GPU: in training, the result and the gradient to the image") {
+  if (!gpu()) return;
+  check_same_on_gpu<double>(
+      "HRNet",
+      []<class D>(const std::vector<Tensor<double, D>>& in) {
+        default_generator() = {5};
+        models::HrNetOptions o{.classes = 3, .width = 4, .modules = {1, 1, 1}, .blocks = 1, .layer1_blocks = 1, .layer1_width = 4};
+        o.ocr = {.channels = 8, .keys = 4};
+        const auto [out, aux] = models::HrNet<double, D>(o).with_aux(in[0]);
+        return out + aux;
+      },
+      {normal<double>({2, 16, 24, 3})}, 1e-9);
 }
 
 TEST_CASE("inference on the GPU: tiles, mirror images, scales and windows") {
