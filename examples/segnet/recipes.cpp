@@ -203,6 +203,38 @@ TrainConfig hrnet_ocr() {
 const std::string hrnet_source = "HRNet-Semantic-Segmentation; Wang et al. 2020, arXiv:1908.07919, section 4.1",
                   hrnet_note = "from ImageNet: --init; the authors scale by steps of 0.1";
 
+/// AdamW for transformers, whose head learns ten times as fast. Of a data set that the program does not know by name, ADE20K.
+TrainConfig on_mix_transformer(const char* model) {
+  return {.model = {.name = model},
+          .data = {.kind = "folder"},
+          .head = {"decode_head"},
+          .steps = 160000,
+          .batch = 16,
+          .crop_h = 512,
+          .crop_w = 512,
+          .scale_min = 0.5,
+          .scale_max = 2,
+          .jitter = 0.5,
+          .optimizer = "adamw",
+          .lr = 6e-5,
+          .weight_decay = 0.01,
+          .lr_head = 10,
+          .schedule = "poly",
+          .power = 1,
+          .warmup = 1500};
+}
+TrainConfig segformer_cityscapes() {
+  TrainConfig c = on_mix_transformer("segformer-b2");
+  c.data = cityscapes;
+  c.batch = 8;
+  c.crop_h = c.crop_w = 1024;
+  return c;
+}
+const std::string mix_transformer_note =
+    "from ImageNet: --init; other sizes: --model, and --crop 640 640 for B5; the authors draw a crop anew that is a single class in over "
+    "three "
+    "quarters";
+
 std::vector<Recipe> all() {
   std::vector<Recipe> list{
       {"fcn32s", fcn_source, "from VGG-16: --init", fcn("fcn32s", 1e-10, 100000)},
@@ -354,6 +386,12 @@ std::vector<Recipe> all() {
                     "from ImageNet: --init; there on COCO's pictures of VOC's classes, scaled to 260 to 1040 pixels", torchvision(model)});
   const char* lraspp = "lraspp-mobilenet-v3-large";
   list.push_back({lraspp, "torchvision's reference scripts for segmentation", "as the four above", torchvision_lraspp(lraspp)});
+  list.push_back({"segformer", "Xie et al. 2021, arXiv:2105.15203, section 4.1; NVlabs/SegFormer, on ADE20K", mix_transformer_note,
+                  on_mix_transformer("segformer-b2"), "how much to change colours"});
+  list.push_back({"segformer-cityscapes", "Xie et al. 2021, arXiv:2105.15203, section 4.1; NVlabs/SegFormer", mix_transformer_note,
+                  segformer_cityscapes(), "how much to change colours"});
+  list.push_back({"lawin", "Yan et al. 2022, arXiv:2201.01615, section 4: as segformer", mix_transformer_note,
+                  on_mix_transformer("lawin-b2"), "how much to change colours"});
   return list;
 }
 
