@@ -97,4 +97,23 @@ struct Mish {
   }
 };
 
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_ACTIVATION(TEMPLATE, T) \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Relu)          \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Relu6)         \
+  SEGNET_MAP_UNARY(TEMPLATE, T, LeakyRelu<T>)  \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Elu<T>)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Sigmoid)       \
+  SEGNET_MAP_UNARY(TEMPLATE, T, LogSigmoid)    \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Tanh)          \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Silu)          \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Gelu)          \
+  SEGNET_MAP_UNARY(TEMPLATE, T, GeluTanh)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Softplus<T>)   \
+  SEGNET_MAP_UNARY(TEMPLATE, T, HardSigmoid)   \
+  SEGNET_MAP_UNARY(TEMPLATE, T, HardSwish)     \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Mish)          \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Prelu)
+SEGNET_EXTERN(SEGNET_KERNELS_ACTIVATION)
+
 }  // namespace segnet::kernels

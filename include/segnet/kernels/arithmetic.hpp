@@ -4,6 +4,8 @@
 // does not read need not be kept for the backward pass.
 #pragma once
 
+#include "segnet/core/compiled.hpp"
+#include "segnet/kernels/elementwise.hpp"
 #include "segnet/kernels/math.hpp"
 
 namespace segnet::kernels {
@@ -126,5 +128,17 @@ struct Cast {
     return static_cast<U>(x);
   }
 };
+
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_ARITHMETIC(TEMPLATE, T) \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Add)          \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Subtract)     \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Multiply)     \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Divide)       \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Power)        \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Maximum)      \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Minimum)      \
+  SEGNET_MAP_BINARY(TEMPLATE, T, Atan2)
+SEGNET_EXTERN(SEGNET_KERNELS_ARITHMETIC)
 
 }  // namespace segnet::kernels

@@ -64,4 +64,13 @@ void map_broadcast(View<T, Cpu> y, const F& f, const View<In, Cpu>&... x) {
 template <class T, class F, class... In>
 void map_broadcast(View<T, Cuda> y, const F& f, const View<In, Cuda>&... x);  // cuda/elementwise.cuh
 
+// For the lists of what is compiled once: f and its derivative.
+#define SEGNET_MAP_UNARY(TEMPLATE, T, ...)                                  \
+  TEMPLATE void map(View<T, Cpu>, const __VA_ARGS__&, const View<T, Cpu>&); \
+  TEMPLATE void map(View<T, Cpu>, const Gradient<__VA_ARGS__>&, const View<T, Cpu>&, const View<T, Cpu>&);
+#define SEGNET_MAP_BINARY(TEMPLATE, T, F)                                                                                        \
+  TEMPLATE void map_broadcast(View<T, Cpu>, const F&, const View<T, Cpu>&, const View<T, Cpu>&);                                 \
+  TEMPLATE void map_broadcast(View<T, Cpu>, const GradientA<F>&, const View<T, Cpu>&, const View<T, Cpu>&, const View<T, Cpu>&); \
+  TEMPLATE void map_broadcast(View<T, Cpu>, const GradientB<F>&, const View<T, Cpu>&, const View<T, Cpu>&, const View<T, Cpu>&);
+
 }  // namespace segnet::kernels

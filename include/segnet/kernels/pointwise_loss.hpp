@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segnet/core/bfloat16.hpp"
+#include "segnet/core/compiled.hpp"
 #include "segnet/core/isa.hpp"
 #include "segnet/core/view.hpp"
 #include "segnet/kernels/broadcast.hpp"
@@ -182,5 +183,21 @@ void pointwise_loss_grad(const Formula& formula, View<const T, Cpu> x, View<cons
 template <bool to_target, class T, class Formula>  // cuda/pointwise_loss.cuh
 void pointwise_loss_grad(const Formula& formula, View<const T, Cuda> x, View<const T, Cuda> t, View<const Master<T>, Cuda> weight,
                          View<const Master<T>, Cuda> positive, const Upstream<Master<T>>& upstream, View<T, Cuda> dx);
+
+// Compiled once in segnet::compiled.
+#define SEGNET_POINTWISE_LOSS(TEMPLATE, T, Formula)                                                                                       \
+  TEMPLATE void pointwise_loss<T>(const Formula<T>&, View<const T>, View<const T>, View<const T>, View<const T>, View<T>, View<LossSum>); \
+  TEMPLATE void pointwise_loss_grad<false, T>(const Formula<T>&, View<const T>, View<const T>, View<const T>, View<const T>,              \
+                                              const Upstream<T>&, View<T>);                                                               \
+  TEMPLATE void pointwise_loss_grad<true, T>(const Formula<T>&, View<const T>, View<const T>, View<const T>, View<const T>,               \
+                                             const Upstream<T>&, View<T>);
+#define SEGNET_KERNELS_POINTWISE_LOSS(TEMPLATE, T)       \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, MeanSquaredError)   \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, AbsoluteError)      \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, SmoothL1)           \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, Huber)              \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, BinaryCrossEntropy) \
+  SEGNET_POINTWISE_LOSS(TEMPLATE, T, SigmoidFocal)
+SEGNET_EXTERN(SEGNET_KERNELS_POINTWISE_LOSS)
 
 }  // namespace segnet::kernels

@@ -128,4 +128,25 @@ struct Gradient {
   SEGNET_SCALAR operator()(T dy, T kept) const { return f.gradient(dy, kept); }
 };
 
+// Compiled once in segnet::compiled.
+#define SEGNET_KERNELS_UNARY(TEMPLATE, T)   \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Negate)     \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Exp)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Expm1)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Log)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Log1p)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Sqrt)       \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Rsqrt)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Square)     \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Reciprocal) \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Abs)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Sin)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Cos)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Erf)        \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Floor)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Ceil)       \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Round)      \
+  SEGNET_MAP_UNARY(TEMPLATE, T, Clamp<T>)
+SEGNET_EXTERN(SEGNET_KERNELS_UNARY)
+
 }  // namespace segnet::kernels
