@@ -30,6 +30,7 @@ void add_networks(Registry&);
 void add_networks_classic(Registry&);
 void add_networks_internimage(Registry&);
 void add_networks_hrnet(Registry&);
+void add_networks_rcnn(Registry&);
 void add_networks_segformer(Registry&);
 void add_networks_torchvision(Registry&);
 void add_normalization(Registry&);
@@ -102,6 +103,7 @@ class Runner {
                            add_networks_classic,
                            add_networks_internimage,
                            add_networks_hrnet,
+                           add_networks_rcnn,
                            add_networks_segformer,
                            add_networks_torchvision,
                            add_normalization,

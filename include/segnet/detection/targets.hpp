@@ -28,11 +28,16 @@ struct Detections {
 
 namespace detail {
 /// @throws ShapeError, ValueError  naming the image
-inline void check_target(const char* op, const DetectionTarget& target, std::size_t image, index_t classes) {
+inline void check_target(const char* op, const DetectionTarget& target, std::size_t image, index_t classes, bool masks = false,
+                         index_t keypoints = 0) {
   const index_t M = target.boxes.numel() / 4;
   const std::string where = concat("targets[", image, "].");
   if (target.boxes.numel() > 0) check_boxes(op, (where + "boxes").c_str(), target.boxes);
   if (target.labels.numel() != M) throw ShapeError(op, where + "labels", concat("[", M, "]"), target.labels.shape());
+  if (masks && M > 0 && (target.masks.rank() != 3 || target.masks.dim(0) != M))
+    throw ShapeError(op, where + "masks", concat("[", M, ", H, W]"), target.masks.shape());
+  if (keypoints > 0 && M > 0 && target.keypoints.shape() != Shape{M, keypoints, 3})
+    throw ShapeError(op, where + "keypoints", to_string(Shape{M, keypoints, 3}), target.keypoints.shape());
   for (index_t m = 0; m < M; ++m) {
     const BoxOf<float> box(target.boxes.data() + 4 * m);
     if (!(box.x2 > box.x1 && box.y2 > box.y1))
