@@ -6,7 +6,6 @@ namespace segnet::golden {
 void add_missing(Registry& registry) {
   for (const char* name : {"coco_ap", "conv3d", "conv_transpose3d", "einsum", "panoptic_coco_sample", "panoptic_quality", "rle"})
     registry.add_missing(name);
-  for (const char* net : {"fcdensenet", "PLACEHOLDER"}) registry.add_missing(concat("models/", net));
 }
 
 }  // namespace segnet::golden
