@@ -41,7 +41,7 @@ TEST_CASE("bilinear sampling: values fade to zero over the pixel around the imag
   CHECK(value(-0.5, -0.5) == 2);
   CHECK(value(0, -0.25) == 6);
   for (const double far : {-1.001, 4.0, -1e30, 1e30, -HUGE_VAL, HUGE_VAL}) {
-    CHECK_FALSE(kernels::BilinearAxis<double>(far, 4).reaches());
+    CHECK_FALSE(kernels::BilinearAxis<double>(far, 4).reaches);
     for (const auto& [y, x] : {std::pair(far, 1.5), std::pair(1.5, far)}) {
       const Sampled s = sample(eight, y, x);
       CHECK(s.value == 0);

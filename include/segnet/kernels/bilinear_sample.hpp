@@ -16,6 +16,7 @@ template <class T>
 struct BilinearAxis {
   std::int32_t index[2];  ///< floor(at) and the next one, clamped into [0, size): may always be read
   T weight[2];            ///< 1 - t and t; 0 for a neighbour outside the image
+  bool reaches;           ///< whether the coordinate is within [-1, size), or NaN
   T slope[2];             ///< -1 and 1, the derivative to the right at integers; 0 for a neighbour outside the image
 
   /// NaN has weights and slopes of NaN, at pixel 0.
@@ -25,6 +26,7 @@ struct BilinearAxis {
     i -= static_cast<T>(i) > inside;  // floor
     const T t = inside - static_cast<T>(i), nothing = math::select(at == at, T(0), at);
     const bool first = (i >= 0) & (i < size), second = (at >= T(-1)) & (i + 1 < size);
+    reaches = ((at >= T(-1)) & (at < end)) | (at != at);
     index[0] = i < 0 ? 0 : i < size ? i : size - 1;
     index[1] = i + 1 < size ? i + 1 : size - 1;
     weight[0] = math::select(first, 1 - t, nothing);
@@ -32,9 +34,6 @@ struct BilinearAxis {
     slope[0] = math::select(first, T(-1), nothing);
     slope[1] = math::select(second, T(1), nothing);
   }
-
-  /// Whether the coordinate is within [-1, size), or NaN.
-  [[nodiscard]] SEGNET_INLINE SEGNET_HOST_DEVICE bool reaches() const { return (slope[0] != 0) | (slope[1] != 0); }
 };
 
 /// A point of an image [H, W]. Its corners are (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1), numbered 0 to 3.
@@ -45,7 +44,7 @@ struct BilinearPoint {
   SEGNET_INLINE SEGNET_HOST_DEVICE BilinearPoint(T at_y, T at_x, std::int32_t H, std::int32_t W) : y(at_y, H), x(at_x, W) {}
 
   /// Whether it gives anything at all. Who does not look need not: the weights say the same, unless something is not finite.
-  [[nodiscard]] SEGNET_INLINE SEGNET_HOST_DEVICE bool reaches() const { return y.reaches() & x.reaches(); }
+  [[nodiscard]] SEGNET_INLINE SEGNET_HOST_DEVICE bool reaches() const { return y.reaches & x.reaches; }
   /// The number of a corner's pixel in the image, row by row: times C it is the offset of its first channel.
   [[nodiscard]] SEGNET_INLINE SEGNET_HOST_DEVICE index_t pixel(int corner, index_t W) const {
     return y.index[corner / 2] * W + x.index[corner % 2];

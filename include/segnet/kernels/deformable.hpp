@@ -22,19 +22,42 @@ struct DeformedTaps {
 
 namespace detail {
 
+/// An output pixel: its number in the batch, and where it is.
+struct OutputPixel {
+  index_t number, image, row, column;
+
+  OutputPixel(const DeformableGeometry& g, index_t p) : number(p), image(p / (g.OH * g.OW)), row(p / g.OW % g.OH), column(p % g.OW) {}
+  /// The next one, without a division.
+  SEGNET_INLINE void advance(const DeformableGeometry& g) {
+    ++number;
+    if (++column < g.OW) return;
+    column = 0;
+    if (++row < g.OH) return;
+    row = 0;
+    ++image;
+  }
+};
+
 /// The taps of one output pixel in groups that follow each other: arrays over [group][tap], filled up to whole cache lines.
 template <class T>
 struct TapTable {
-  T *y, *x, *scalar;                   ///< the points
-  T* weight[4];                        ///< of the corners, times the scalar
-  std::int32_t *pixel, *right, *down;  ///< where the first corner is in the image, -1 if nothing is read; elements from there to others
+  T *y, *x, *scalar;  ///< the points
+  T* weight;          ///< of the corners, times the scalar: of corner k at [k * size + tap]
+  index_t size;
+  std::int32_t* pixel;         ///< where the first corner is in the image; ~that if the others are not all beside and below it
+  std::int32_t *right, *down;  ///< elements from there to the others; right is -1 if nothing is read
 
-  /// f(p0, p1, p2, p3) with the corners of tap i in an image of C channels, if it reads anything.
+  /// f(p0, p1, p2, p3) with the corners of tap i in an image of C channels and rows of `row` elements; false if it reads nothing.
   template <class E, class F>
-  SEGNET_INLINE void corners(index_t i, E* image, index_t C, const F& f) const {
-    if (pixel[i] < 0) return;
-    E *const upper = image + pixel[i] * C, *const lower = upper + down[i];
-    f(upper, upper + right[i], lower, lower + right[i]);
+  SEGNET_INLINE bool corners(index_t i, E* image, index_t C, index_t row, const F& f) const {
+    index_t first = pixel[i], beside = C, below = row;
+    if (first < 0) {
+      first = ~first, beside = right[i], below = down[i];
+      if (beside < 0) return false;
+    }
+    E *const upper = image + first * C, *const lower = upper + below;
+    f(upper, upper + beside, lower, lower + beside);
+    return true;
   }
 };
 
@@ -60,7 +83,7 @@ class TapTables {
   [[nodiscard]] TapTable<T> of(int worker) const {
     T* const n = numbers_.data() + worker * 7 * size;
     std::int32_t* const i = places_.data() + worker * 3 * size;
-    return {n, n + size, n + 2 * size, {n + 3 * size, n + 4 * size, n + 5 * size, n + 6 * size}, i, i + size, i + 2 * size};
+    return {n, n + size, n + 2 * size, n + 3 * size, size, i, i + size, i + 2 * size};
   }
 
   /// The taps of groups [first, last), rounded up to whole cache lines.
@@ -68,31 +91,33 @@ class TapTables {
     return ((last - first) * t.g.taps() + line - 1) / line * line;
   }
 
-  /// The table of output pixel p, for groups [first, last).
-  SEGNET_INLINE void fill(index_t p, index_t first, index_t last, const TapTable<T>& table) const {
+  /// The table of an output pixel, for groups [first, last).
+  SEGNET_INLINE void fill(const OutputPixel& at, index_t first, index_t last, const TapTable<T>& table) const {
     const DeformableGeometry& g = t.g;
     const index_t taps = g.taps(), run = g.offset_group == 2 * taps ? last - first : 1;  // groups whose offsets lie together
-    const T s = static_cast<T>(g.scale), y0 = static_cast<T>(g.centre_row(p / g.OW % g.OH)), x0 = static_cast<T>(g.centre_column(p % g.OW));
+    const T s = static_cast<T>(g.scale), y0 = static_cast<T>(g.centre_row(at.row)), x0 = static_cast<T>(g.centre_column(at.column));
     const T *const rows = fixed_.data(), *const columns = rows + size;
     T *const y = table.y, *const x = table.x, *const scalar = table.scalar;
     for (index_t group = first; group < last; group += run) {
       const index_t from = (group - first) * taps, n = run * taps;
-      const T *const v = t.offset + p * g.offset_pixel + group * g.offset_group + g.vertical(), *const u = v + 1 - 2 * g.vertical();
+      const T *const v = t.offset + at.number * g.offset_pixel + group * g.offset_group + g.vertical(), *const u = v + 1 - 2 * g.vertical();
       SEGNET_SIMD
       for (index_t i = 0; i < n; ++i) {
         y[from + i] = y0 + s * (rows[i] + v[2 * i]);
         x[from + i] = x0 + s * (columns[i] + u[2 * i]);
       }
-      if (t.mask) std::copy_n(t.mask + p * g.mask_pixel + group * g.mask_group, n, scalar + from);
+      if (t.mask) std::copy_n(t.mask + at.number * g.mask_pixel + group * g.mask_group, n, scalar + from);
     }
     const auto H = static_cast<std::int32_t>(g.H), W = static_cast<std::int32_t>(g.W), C = static_cast<std::int32_t>(g.C);
     std::int32_t *const pixel = table.pixel, *const right = table.right, *const down = table.down;
-    T *const w0 = table.weight[0], *const w1 = table.weight[1], *const w2 = table.weight[2], *const w3 = table.weight[3];
+    T *const w0 = table.weight, *const w1 = w0 + size, *const w2 = w1 + size, *const w3 = w2 + size;
     const auto entry = [=](index_t i) SEGNET_INLINE_LAMBDA {
       const BilinearPoint<T> point(y[i], x[i], H, W);
-      pixel[i] = (point.y.index[0] * W + point.x.index[0]) | (static_cast<std::int32_t>(point.reaches()) - 1);
-      right[i] = (point.x.index[1] - point.x.index[0]) * C;
-      down[i] = (point.y.index[1] - point.y.index[0]) * (W * C);
+      const std::int32_t beside = point.x.index[1] - point.x.index[0], below = point.y.index[1] - point.y.index[0];
+      const bool reaches = point.reaches();
+      pixel[i] = (point.y.index[0] * W + point.x.index[0]) ^ (static_cast<std::int32_t>(reaches & (beside > 0) & (below > 0)) - 1);
+      right[i] = (beside * C) | (static_cast<std::int32_t>(reaches) - 1);
+      down[i] = below * (W * C);
       w0[i] = scalar[i] * point.weight(0);
       w1[i] = scalar[i] * point.weight(1);
       w2[i] = scalar[i] * point.weight(2);
@@ -110,25 +135,20 @@ class TapTables {
   Scratch<std::int32_t> places_;
 };
 
-/// f(pixel, table, worker, isa) for output pixels [first, last), with the taps of all groups.
+/// f(output pixel, table, worker, isa) for output pixels [first, last), with the taps of all groups.
 template <class T, class F>
 void for_tap_tables(const TapTables<T>& tables, index_t first, index_t last, const F& f) {
   const index_t grain = std::max<index_t>(1, (1 << 14) / (tables.t.g.C * tables.t.g.taps()));
   parallel_workers((last - first + grain - 1) / grain, [&](index_t chunk, int worker) {
     const TapTable<T> table = tables.of(worker);
     vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
-      for (index_t p = first + chunk * grain, end = std::min(last, p + grain); p < end; ++p) {
-        tables.fill(p, 0, tables.t.g.groups, table);
-        f(p, table, worker, isa);
+      OutputPixel at(tables.t.g, first + chunk * grain);
+      for (const index_t end = std::min(last, at.number + grain); at.number < end; at.advance(tables.t.g)) {
+        tables.fill(at, 0, tables.t.g.groups, table);
+        f(at, table, worker, isa);
       }
     });
   });
-}
-
-/// The image that output pixel p reads.
-template <class E>
-SEGNET_INLINE E* image_of(const DeformableGeometry& g, E* x, index_t p) {
-  return x + p / (g.OH * g.OW) * g.H * g.W * g.C;
 }
 
 /// f(c, n) for the parts [c, c + n) of channels [begin, end) that lie together in `rows`.
@@ -175,25 +195,27 @@ template <class T>
 void sample_taps(const DeformedTaps<T>& where, const T* x, index_t first, index_t last, const TapRows<T>& rows) {
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
-  const index_t taps = g.taps(), channels = g.group_channels();
-  detail::for_tap_tables(tables, first, last, [&](index_t p, const detail::TapTable<T>& table, int, auto) SEGNET_INLINE_LAMBDA {
-    const T* const image = detail::image_of(g, x, p);
-    for (index_t i = 0; i < g.groups * taps; ++i) {
-      const index_t begin = i / taps * channels;
-      detail::for_sets(rows, begin, begin + channels, [&](index_t at, index_t n) SEGNET_INLINE_LAMBDA {
-        T* const to = rows.at(p - first, i % taps, at);
-        if (table.pixel[i] < 0) std::fill_n(to, n, T(0));
-        table.corners(i, image + at, g.C, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
-          const T w0 = table.weight[0][i], w1 = table.weight[1][i], w2 = table.weight[2][i], w3 = table.weight[3][i];
-          for_channels<T>(n, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-            assign<count()>(to + c, [&](index_t j) SEGNET_INLINE_LAMBDA {
-              return (w0 * p0[c + j] + w1 * p1[c + j]) + (w2 * p2[c + j] + w3 * p3[c + j]);
-            });
+  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C;
+  detail::for_tap_tables(
+      tables, first, last, [&](const detail::OutputPixel& pixel, const detail::TapTable<T>& table, int, auto) SEGNET_INLINE_LAMBDA {
+        const T* const image = x + pixel.image * g.H * row;
+        for (index_t group = 0; group < g.groups; ++group)
+          detail::for_sets(rows, group * channels, (group + 1) * channels, [&](index_t at, index_t n) SEGNET_INLINE_LAMBDA {
+            T* to = rows.at(pixel.number - first, 0, at);
+            for (index_t i = group * taps; i < (group + 1) * taps; ++i, to += rows.tap) {
+              const auto read = [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
+                const T* const w = table.weight + i;
+                const T w0 = w[0], w1 = w[table.size], w2 = w[2 * table.size], w3 = w[3 * table.size];
+                for_channels<T>(n, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
+                  assign<count()>(to + c, [&](index_t j) SEGNET_INLINE_LAMBDA {
+                    return (w0 * p0[c + j] + w1 * p1[c + j]) + (w2 * p2[c + j] + w3 * p3[c + j]);
+                  });
+                });
+              };
+              if (!table.corners(i, image + at, g.C, row, read)) std::fill_n(to, n, T(0));
+            }
           });
-        });
       });
-    }
-  });
 }
 
 /// y [N, OH, OW, C] = sum over the taps of what `sample_taps` gives.
@@ -201,26 +223,28 @@ template <class T>
 void aggregate_taps(const DeformedTaps<T>& where, const T* x, T* y) {
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
-  const index_t taps = g.taps(), channels = g.group_channels();
-  detail::for_tap_tables(tables, 0, g.pixels(), [&](index_t p, const detail::TapTable<T>& table, int, auto) SEGNET_INLINE_LAMBDA {
-    const T* const image = detail::image_of(g, x, p);
-    for (index_t group = 0; group < g.groups; ++group) {
-      const T* const from = image + group * channels;
-      T* const to = y + p * g.C + group * channels;
-      for_channels<T>(channels, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-        T s0[count()] = {}, s1[count()] = {}, s2[count()] = {}, s3[count()] = {};
-        for (index_t i = group * taps; i < (group + 1) * taps; ++i)
-          table.corners(i, from + c, g.C, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
-            const T w0 = table.weight[0][i], w1 = table.weight[1][i], w2 = table.weight[2][i], w3 = table.weight[3][i];
-            for (int j = 0; j < count(); ++j) s0[j] += w0 * p0[j];
-            for (int j = 0; j < count(); ++j) s1[j] += w1 * p1[j];
-            for (int j = 0; j < count(); ++j) s2[j] += w2 * p2[j];
-            for (int j = 0; j < count(); ++j) s3[j] += w3 * p3[j];
+  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C;
+  detail::for_tap_tables(
+      tables, 0, g.pixels(), [&](const detail::OutputPixel& pixel, const detail::TapTable<T>& table, int, auto) SEGNET_INLINE_LAMBDA {
+        const T* const image = x + pixel.image * g.H * row;
+        for (index_t group = 0; group < g.groups; ++group) {
+          const T* const from = image + group * channels;
+          T* const to = y + pixel.number * g.C + group * channels;
+          for_channels<T>(channels, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
+            T s0[count()] = {}, s1[count()] = {}, s2[count()] = {}, s3[count()] = {};
+            for (index_t i = group * taps; i < (group + 1) * taps; ++i)
+              table.corners(i, from + c, g.C, row, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
+                const T* const w = table.weight + i;
+                const T w0 = w[0], w1 = w[table.size], w2 = w[2 * table.size], w3 = w[3 * table.size];
+                for (int j = 0; j < count(); ++j) s0[j] += w0 * p0[j];
+                for (int j = 0; j < count(); ++j) s1[j] += w1 * p1[j];
+                for (int j = 0; j < count(); ++j) s2[j] += w2 * p2[j];
+                for (int j = 0; j < count(); ++j) s3[j] += w3 * p3[j];
+              });
+            for (int j = 0; j < count(); ++j) to[c + j] = (s0[j] + s1[j]) + (s2[j] + s3[j]);
           });
-        for (int j = 0; j < count(); ++j) to[c + j] = (s0[j] + s1[j]) + (s2[j] + s3[j]);
+        }
       });
-    }
-  });
 }
 
 /// The transpose in x: dx += q(pixel - first, tap, c) * mask, spread over the corners of each point, for output pixels [first, last).
@@ -231,7 +255,7 @@ void scatter_taps(const DeformedTaps<T>& where, const TapRows<const T>& q, index
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
   constexpr index_t block = 64 / sizeof(T);
-  const index_t taps = g.taps(), channels = g.group_channels(), pixels = g.OH * g.OW;
+  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C, pixels = g.OH * g.OW;
   const index_t blocks = (channels + block - 1) / block, all = g.groups * blocks;  // blocks of channels, none in two groups
   const index_t image0 = first / pixels, images = (last - 1) / pixels + 1 - image0;
   const index_t parts = std::min<index_t>(all, (num_threads() + images - 1) / images);
@@ -240,20 +264,21 @@ void scatter_taps(const DeformedTaps<T>& where, const TapRows<const T>& q, index
     const detail::TapTable<T> table = tables.of(worker);
     T* const to = dx + image * g.H * g.W * g.C;
     vectorized([&]() SEGNET_INLINE_LAMBDA {
-      for (index_t p = std::max(first, image * pixels); p < std::min(last, (image + 1) * pixels); ++p) {
-        tables.fill(p, begin / blocks, (end - 1) / blocks + 1, table);
+      detail::OutputPixel pixel(g, std::max(first, image * pixels));
+      for (; pixel.number < std::min(last, (image + 1) * pixels); pixel.advance(g)) {
+        tables.fill(pixel, begin / blocks, (end - 1) / blocks + 1, table);
         for (index_t group = begin / blocks; group * blocks < end; ++group) {
           const index_t c0 = group * channels + std::max<index_t>(0, begin - group * blocks) * block;
           const index_t c1 = group * channels + std::min(channels, (end - group * blocks) * block);
           detail::for_sets(q, c0, c1, [&](index_t at, index_t n) SEGNET_INLINE_LAMBDA {
             for_channels_once<T>(n, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-              const T* const gradient = q.at(p - first, 0, at) + c;
+              const T* const gradient = q.at(pixel.number - first, 0, at) + c;
               const index_t entry = (group - begin / blocks) * taps;
               for (index_t k = 0; k < taps; ++k)
-                table.corners(entry + k, to + at + c, g.C, [&](T* p0, T* p1, T* p2, T* p3) SEGNET_INLINE_LAMBDA {
+                table.corners(entry + k, to + at + c, g.C, row, [&](T* p0, T* p1, T* p2, T* p3) SEGNET_INLINE_LAMBDA {
                   T* const corner[4] = {p0, p1, p2, p3};
                   for (int i = 0; i < 4; ++i) {
-                    const T w = table.weight[i][entry + k];
+                    const T w = table.weight[i * table.size + entry + k];
                     assign<count()>(corner[i], [&](index_t j) SEGNET_INLINE_LAMBDA { return corner[i][j] + w * gradient[k * q.tap + j]; });
                   }
                 });
@@ -272,55 +297,65 @@ void grad_taps(const DeformedTaps<T>& where, const T* x, const TapRows<const T>&
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
   constexpr index_t line = detail::TapTables<T>::line;
-  const index_t taps = g.taps(), channels = g.group_channels(), count = g.groups * taps, rows = 4 * tables.size;
+  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C, rows = 4 * tables.size;
+  const bool whole_lines = channels >= line && (q.channels == 0 || q.channels >= line);  // the first of a group assigns
   const Scratch<T> products(num_threads() * rows * line), sums(num_threads() * (rows + 3 * tables.size));
+  std::fill_n(products.data(), num_threads() * rows * line, T(0));
   const auto H = static_cast<std::int32_t>(g.H), W = static_cast<std::int32_t>(g.W);
   const T scale = static_cast<T>(g.scale);
-  detail::for_tap_tables(tables, first, last, [&](index_t p, const detail::TapTable<T>& table, int worker, auto isa) SEGNET_INLINE_LAMBDA {
-    // <q, corner>, a line of partial sums for each corner of each tap
-    T* const product = products.data() + worker * rows * line;
-    std::fill_n(product, rows * line, T(0));
-    for (index_t group = 0; group < g.groups; ++group)
-      detail::for_sets(q, group * channels, (group + 1) * channels, [&](index_t at, index_t n) SEGNET_INLINE_LAMBDA {
-        for_channels_once<T>(n, [&](index_t c, auto length) SEGNET_INLINE_LAMBDA {
-          const T* const gradient = q.at(p - first, 0, at) + c;
-          for (index_t k = 0; k < taps; ++k)
-            table.corners(group * taps + k, detail::image_of(g, x, p) + at + c, g.C,
-                          [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
-                            const T* const corner[4] = {p0, p1, p2, p3};
-                            for (int i = 0; i < 4; ++i) {
-                              T* const to = product + (i * tables.size + group * taps + k) * line;
-                              assign<length()>(
-                                  to, [&](index_t j) SEGNET_INLINE_LAMBDA { return to[j] + gradient[k * q.tap + j] * corner[i][j]; });
-                            }
-                          });
-        });
+  detail::for_tap_tables(
+      tables, first, last,
+      [&](const detail::OutputPixel& pixel, const detail::TapTable<T>& table, int worker, auto isa) SEGNET_INLINE_LAMBDA {
+        // <q, corner>, a line of partial sums for each corner of each tap. Rows of taps that read nothing keep what they had.
+        T* const product = products.data() + worker * rows * line;
+        const T* const image = x + pixel.image * g.H * row;
+        if (!whole_lines) std::fill_n(product, rows * line, T(0));
+        for (index_t group = 0; group < g.groups; ++group)
+          detail::for_sets(q, group * channels, (group + 1) * channels, [&](index_t at, index_t n) SEGNET_INLINE_LAMBDA {
+            for_channels_once<T>(n, [&](index_t c, auto length) SEGNET_INLINE_LAMBDA {
+              const T* gradient = q.at(pixel.number - first, 0, at) + c;
+              const bool fresh = whole_lines && at + c == group * channels;
+              for (index_t i = group * taps; i < (group + 1) * taps; ++i, gradient += q.tap)
+                table.corners(i, image + at + c, g.C, row, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
+                  const T* const corner[4] = {p0, p1, p2, p3};
+                  for (int k = 0; k < 4; ++k) {
+                    T* const to = product + (k * tables.size + i) * line;
+                    if (fresh) assign<length()>(to, [&](index_t j) SEGNET_INLINE_LAMBDA { return gradient[j] * corner[k][j]; });
+                    else assign<length()>(to, [&](index_t j) SEGNET_INLINE_LAMBDA { return to[j] + gradient[j] * corner[k][j]; });
+                  }
+                });
+            });
+          });
+        T *const d0 = sums.data() + worker * (rows + 3 * tables.size), *const d1 = d0 + tables.size, *const d2 = d1 + tables.size,
+                 *const d3 = d2 + tables.size, *const along_y = d0 + rows, *const along_x = along_y + tables.size,
+                 *const value = along_x + tables.size;
+        detail::add_rows<decltype(isa)::value>(product, rows, line, d0);
+        // The rest is arithmetic on a few numbers a tap.
+        const T *const y_ = table.y, *const x_ = table.x, *const scalar = table.scalar;
+        const auto entry = [=](index_t i) SEGNET_INLINE_LAMBDA {
+          const BilinearPoint<T> point(y_[i], x_[i], H, W);
+          const T upper = point.x.weight[0] * d0[i] + point.x.weight[1] * d1[i],
+                  lower = point.x.weight[0] * d2[i] + point.x.weight[1] * d3[i];
+          const T dy = point.y.slope[0] * upper + point.y.slope[1] * lower;
+          const T dx = point.y.weight[0] * (point.x.slope[0] * d0[i] + point.x.slope[1] * d1[i]) +
+                       point.y.weight[1] * (point.x.slope[0] * d2[i] + point.x.slope[1] * d3[i]);
+          const bool reaches = point.reaches();
+          along_y[i] = math::select(reaches, scale * scalar[i] * dy, T(0));
+          along_x[i] = math::select(reaches, scale * scalar[i] * dx, T(0));
+          value[i] = math::select(reaches, point.y.weight[0] * upper + point.y.weight[1] * lower, T(0));
+        };
+        SEGNET_SIMD
+        for (index_t i = 0; i < tables.size; ++i) entry(i);
+        for (index_t group = 0; group < g.groups; ++group) {
+          const index_t o = pixel.number * g.offset_pixel + group * g.offset_group, m = pixel.number * g.mask_pixel + group * g.mask_group;
+          const index_t i = group * taps;
+          for (index_t k = 0; doffset && k < taps; ++k) {
+            doffset[o + 2 * k + g.vertical()] = along_y[i + k];
+            doffset[o + 2 * k + 1 - g.vertical()] = along_x[i + k];
+          }
+          if (dmask) std::copy_n(value + i, taps, dmask + m);
+        }
       });
-    T *const d0 = sums.data() + worker * (rows + 3 * tables.size), *const d1 = d0 + tables.size, *const d2 = d1 + tables.size,
-             *const d3 = d2 + tables.size, *const along_y = d0 + rows, *const along_x = along_y + tables.size,
-             *const value = along_x + tables.size;
-    detail::add_rows<decltype(isa)::value>(product, rows, line, d0);
-    // The rest is arithmetic on a few numbers a tap.
-    const T *const y_ = table.y, *const x_ = table.x, *const scalar = table.scalar;
-    const auto entry = [=](index_t i) SEGNET_INLINE_LAMBDA {
-      const BilinearPoint<T> point(y_[i], x_[i], H, W);
-      const T upper = point.x.weight[0] * d0[i] + point.x.weight[1] * d1[i], lower = point.x.weight[0] * d2[i] + point.x.weight[1] * d3[i];
-      const T dy = point.y.slope[0] * upper + point.y.slope[1] * lower;
-      const T dx = point.y.weight[0] * (point.x.slope[0] * d0[i] + point.x.slope[1] * d1[i]) +
-                   point.y.weight[1] * (point.x.slope[0] * d2[i] + point.x.slope[1] * d3[i]);
-      const bool reaches = point.reaches();
-      along_y[i] = math::select(reaches, scale * scalar[i] * dy, T(0));
-      along_x[i] = math::select(reaches, scale * scalar[i] * dx, T(0));
-      value[i] = math::select(reaches, point.y.weight[0] * upper + point.y.weight[1] * lower, T(0));
-    };
-    SEGNET_SIMD
-    for (index_t i = 0; i < tables.size; ++i) entry(i);
-    for (index_t i = 0; i < count; ++i) {
-      const index_t o = p * g.offset_pixel + i / taps * g.offset_group + i % taps * 2;
-      if (doffset) doffset[o + g.vertical()] = along_y[i], doffset[o + 1 - g.vertical()] = along_x[i];
-      if (dmask) dmask[p * g.mask_pixel + i / taps * g.mask_group + i % taps] = value[i];
-    }
-  });
 }
 
 }  // namespace segnet::kernels
