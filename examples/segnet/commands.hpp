@@ -12,12 +12,21 @@ struct WindowConfig {
   std::string ensemble;   ///< a checkpoint whose scores of the whole picture are multiplied with those of the windows
 };
 
+/// A dense CRF behind the network; by default DeepLab's.
+struct CrfConfig {
+  bool on = false;
+  int iterations = 10;
+  double smoothness[2] = {3, 1};      ///< weight, pixels
+  double appearance[3] = {4, 67, 3};  ///< weight, pixels, grey levels
+};
+
 struct EvalConfig {
   std::string checkpoint, split = "val", output;
   DataConfig data;
   DeviceConfig compute;
   models::InferenceOptions inference;
   WindowConfig windows;
+  CrfConfig crf;
   bool other_data = false;
   std::int64_t batch = 1;
 };
@@ -28,6 +37,7 @@ struct PredictConfig {
   DeviceConfig compute;
   models::InferenceOptions inference;
   WindowConfig windows;
+  CrfConfig crf;
   bool probabilities = false;
 };
 
@@ -35,6 +45,9 @@ struct ConvertConfig {
   std::string input, output;
   ModelConfig model{.name = ""};
 };
+
+/// Probabilities [1, H, W, classes] after mean field iterations on the picture [H, W, 3].
+Tensor<float> crf_refined(const Tensor<float>& probabilities, const Tensor<std::uint8_t>& image, const CrfConfig& config);
 
 int run_train(TrainConfig config, bool resume);
 int run_print_config(const TrainConfig& config);

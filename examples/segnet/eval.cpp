@@ -24,6 +24,8 @@ int eval(const EvalConfig& config) {
     options.probabilities = [predict](const data::Sample& sample) { return (*predict)(sample.image, sample.name); };
     options.batch = 1;
   }
+  if (config.crf.on)
+    options.refined = [&](const Tensor<float>& p, const data::Sample& sample) { return crf_refined(p, sample.image, config.crf); };
   const Evaluation scores = evaluate(trained.network, trained.info(), dataset, options);
   std::printf("%s\n%lld images (%s), %.1f images/s, loss %.4f\n", scores.confusion.table(dataset.info().classes).c_str(),
               static_cast<long long>(dataset.size()), config.split.c_str(), scores.images_per_second, scores.loss);

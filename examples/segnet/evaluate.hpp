@@ -14,8 +14,10 @@ struct EvaluateOptions {
   std::int64_t batch = 1;
   models::InferenceOptions inference = {};
   std::function<Tensor<float>(const data::Sample&)> probabilities = {};  ///< [1, H, W, classes] otherwise than by `inference`; batch: 1
-  std::int64_t samples = 0;                                              ///< pictures to keep, spread evenly over the data set
-  bool show = false;                                                     ///< a progress bar
+  std::function<Tensor<float>(const Tensor<float>&, const data::Sample&)> refined =
+      {};                    ///< what becomes of the [1, H, W, classes] of an image
+  std::int64_t samples = 0;  ///< pictures to keep, spread evenly over the data set
+  bool show = false;         ///< a progress bar
 };
 
 struct SamplePicture {
@@ -54,9 +56,13 @@ Evaluation evaluate(nn::AnyModule<T, D>& network, const NetworkInfo& info, const
     const Tensor<float> probabilities =
         options.probabilities ? options.probabilities(waiting[0])
                               : models::predict_probabilities(infer, cast<T>(x.to<D>()), options.inference).template to<Cpu>();
+    const index_t C = probabilities.dim(3);
+    for (index_t i = 0; options.refined && i < n; ++i) {
+      Tensor<float> one = probabilities.alias({1, h, w, C}, i * h * w * C);
+      one.copy_from(options.refined(one, waiting[static_cast<std::size_t>(i)]));
+    }
     const Tensor<std::int32_t> prediction = models::most_likely(probabilities);
     result.confusion.add(prediction, target);
-    const index_t C = probabilities.dim(3);
     for (index_t p = 0; p < target.numel(); ++p) {
       const std::int32_t t = target.data()[p];
       if (t == ignore) continue;

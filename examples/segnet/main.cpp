@@ -97,6 +97,30 @@ void add_window_options(CLI::App* app, WindowConfig& c) {
       ->needs(proposals);
 }
 
+/// What a CRF makes of the network's probabilities.
+void add_crf_options(CLI::App* app, CrfConfig& c) {
+  CLI::Option* crf =
+      app->add_flag("--crf", c.on, "refine what the network says by a dense CRF on the picture, by default with DeepLab's settings");
+  app->add_option("--crf-iterations", c.iterations, "of its mean field")->capture_default_str()->check(CLI::NonNegativeNumber)->needs(crf);
+  const auto numbers = [&](const char* name, double* to, std::size_t count, const char* description) {
+    app->add_option_function<std::string>(
+           name,
+           [=](const std::string& text) {
+             const auto parts = CLI::detail::split(text, ',');
+             bool good = parts.size() == count;
+             for (std::size_t i = 0; good && i < count; ++i)
+               good = CLI::detail::lexical_cast(parts[i], to[i]) && (i == 0 ? to[i] >= 0 : to[i] > 0);
+             if (!good)
+               throw CLI::ValidationError(name, segnet::concat("expected ", count, " numbers such as ", count == 2 ? "3,1" : "4,67,3"));
+           },
+           description)
+        ->needs(crf);
+  };
+  numbers("--crf-smoothness", c.smoothness, 2, "WEIGHT,PIXELS (3,1): neighbours so near have the same label; weight 0: do without");
+  numbers("--crf-appearance", c.appearance, 3,
+          "WEIGHT,PIXELS,LEVELS (4,67,3): pixels whose colours differ by so few of 255 have the same label, even so far from each other");
+}
+
 /// "10x" or "10"
 void add_factor_option(CLI::App* app, const std::string& name, double& factor, const std::string& description) {
   app->add_option_function<std::string>(
@@ -228,6 +252,7 @@ int main(int argc, char** argv) {
   eval->add_option("--batch", eval_config.batch, "images per forward pass")->capture_default_str()->check(CLI::PositiveNumber);
   add_inference_options(eval, eval_config.inference);
   add_window_options(eval, eval_config.windows);
+  add_crf_options(eval, eval_config.crf);
   eval->add_flag("--other-data", eval_config.other_data, "score on the data set given here, not on the one of the checkpoint");
   add_data_options(eval, eval_config.data);
   add_device_options(eval, eval_config.compute);
@@ -243,6 +268,7 @@ int main(int argc, char** argv) {
   predict->add_flag("--probabilities", predict_config.probabilities, "also one grey map per class, 255 = certain");
   add_inference_options(predict, predict_config.inference);
   add_window_options(predict, predict_config.windows);
+  add_crf_options(predict, predict_config.crf);
   add_device_options(predict, predict_config.compute);
   predict->callback([&] { exit_code = run_predict(predict_config); });
 

@@ -61,8 +61,9 @@ int predict(const PredictConfig& config) {
       throw IoError(files[i].string(),
                     concat("would overwrite the result of ", at->second.string(), ": the names differ by folder or extension only"));
     const Tensor<std::uint8_t> image = read_image(files[i].string());
-    const Tensor<float> probabilities =
+    Tensor<float> probabilities =
         windows ? (*windows)(image, stem) : models::predict_probabilities(infer, trained.input(image), config.inference).template to<Cpu>();
+    if (config.crf.on) probabilities = crf_refined(probabilities, image, config.crf);
     const Tensor<std::int32_t> labels = models::most_likely(probabilities).alias({image.dim(0), image.dim(1)});
     const std::string base = output.of(stem);
     write_label_map(base + ".png", labels, trained.header.palette);

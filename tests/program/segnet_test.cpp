@@ -218,8 +218,12 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
   };
   std::set<std::string> losses{loss({})};
   CHECK(losses.count(loss({"--scales", "2", "--scales", "1"})));
-  for (const auto& more : std::vector<std::vector<std::string>>{
-           {"--scales", "0.5,1,1.5"}, {"--flip-test"}, {"--tile", "16", "--overlap", "8"}, {"--scales", "1.5", "--flip-test"}})
+  for (const auto& more : std::vector<std::vector<std::string>>{{"--scales", "0.5,1,1.5"},
+                                                                {"--flip-test"},
+                                                                {"--tile", "16", "--overlap", "8"},
+                                                                {"--scales", "1.5", "--flip-test"},
+                                                                {"--crf"},
+                                                                {"--crf", "--crf-appearance", "0,1,1"}})
     CHECK(losses.insert(loss(more)).second);
   const auto probabilities = [&](const std::string& output, std::vector<std::string> more) {
     more.insert(more.begin(),
@@ -228,6 +232,10 @@ TEST_CASE("predict: any size, indexed maps, overlays, probabilities; eval and su
     return read_image(folder / (output + "/wide_1.png"));
   };
   CHECK_FALSE(testing::equal(probabilities("plain", {}), probabilities("averaged", {"--flip-test", "--scales", "0.75,1,1.25"})));
+  CHECK_FALSE(testing::equal(probabilities("plain", {}), probabilities("refined", {"--crf", "--crf-iterations", "2"})));
+  (void)probabilities("begun", {"--crf", "--crf-iterations", "0"});
+  CHECK(testing::equal(read_label_map(folder / "begun/wide.png"), read_label_map(folder / "plain/wide.png")));
+  CHECK(run(folder, {"predict", folder / "run/best.safetensors", folder / "in/dot.png", "-o", folder / "refined", "--crf"}).code == 0);
   CHECK(run(folder, {"summary", "--checkpoint", folder / "run/best.safetensors"}).out.find("down.0.0") != std::string::npos);
   CHECK(run(folder, {"models"}).out.find("unet") != std::string::npos);
 }
@@ -567,6 +575,9 @@ TEST_CASE("bad input: one line that names it, exit code 2, nothing left behind")
   fails({"eval", checkpoint, "--tile", "8", "--overlap", "8", "-o", folder / "bad"}, "--overlap");
   for (const char* scales : {"0", "1,x", "-1", "1e9"})
     fails({"predict", checkpoint, folder / "images/0.png", "-o", folder / "bad", concat("--scales=", scales)}, "--scales");
+  fails({"eval", checkpoint, "--crf-iterations", "5"}, "--crf");
+  for (const char* numbers : {"3", "3,x", "-1,3", "3,0", "3,1,2"})
+    fails({"eval", checkpoint, "--crf", concat("--crf-smoothness=", numbers)}, "--crf-smoothness");
   fs::resize_file(folder / "images/3.png", 60);
   fails({"predict", checkpoint, folder / "images/3.png", "-o", folder / "bad"}, "3.png");
   fails(train({"--checkpoint-every", "0"}), "3.png");

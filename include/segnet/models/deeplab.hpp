@@ -3,7 +3,7 @@
 // Layers on VGG-16 have Caffe's names; those on ResNet torchvision's, under `backbone`.
 //
 // At test time logits are resized eight times; at training labels may be taken at every eighth pixel instead (`coarse`). The dense
-// CRF is not part of the network.
+// CRF behind the network is in crf/dense_crf.hpp.
 #pragma once
 
 #include <algorithm>
