@@ -115,12 +115,13 @@ struct HrStage {
   nn::ModuleList<std::optional<HrPath<T, D>>> transition;  // none where a branch goes on as it is
   nn::ModuleList<HrModule<T, D>> modules;
 
-  HrMaps<T, D> operator()(const HrMaps<T, D>& in) const {
+  HrMaps<T, D> operator()(HrMaps<T, D> in) const {
     HrMaps<T, D> x;
     for (std::size_t i = 0; i < transition.size(); ++i) {
       const Tensor<T, D>& from = in[std::min(i, in.size() - 1)];
       x.push_back(transition[i] ? (*transition[i])(from) : from);
     }
+    in.clear();  // layer1's map is the largest of all
     for (const auto& module : modules) x = module(std::move(x));
     return x;
   }
@@ -159,8 +160,10 @@ struct HrNetBody {
   }
 
   HrMaps<T, D> maps(const Tensor<T, D>& x) const {
-    HrMaps<T, D> maps{layer1(stem2(stem1(x)))};
-    for (const auto& stage : stages) maps = stage(maps);
+    Tensor<T, D> y = stem1(x);
+    y = stem2(y);
+    HrMaps<T, D> maps{layer1(y)};
+    for (const auto& stage : stages) maps = stage(std::move(maps));
     return maps;
   }
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
