@@ -38,11 +38,13 @@ struct PyramidPoolingOptions {
   index_t in = 2048;
   std::vector<index_t> bins{1, 2, 3, 6};
   PyramidPool pool = PyramidPool::average;
+  index_t channels = 0;  ///< of each grid; 0: in / (number of grids), which must divide it
+  bool align_corners = true;
 };
 
-/// PPM: every grid of averages passes a 1x1 convolution to in / (number of grids) channels with norm and ReLU, is resized back and joined
-/// to x. [N, H, W, in] -> [N, H, W, 2 in] (in divisible by the number of grids). Names as in the authors' PyTorch code: features.0.1, ...
-/// Training needs batches of at least 2, since the norm of the 1x1 grid sees one pixel an image.
+/// PPM: every grid of averages passes a 1x1 convolution to `channels` channels with norm and ReLU, is resized back and joined to x.
+/// [N, H, W, in] -> [N, H, W, in + (number of grids) channels], 2 in unless options say otherwise. Names as in the authors' PyTorch code:
+/// features.0.1, ... Training needs batches of at least 2, since the norm of the 1x1 grid sees one pixel an image.
 template <class T = float, class D = Cpu>
 struct PyramidPooling {
   nn::ModuleList<ConvBnRelu<T, D>> features;
@@ -50,9 +52,9 @@ struct PyramidPooling {
 
   explicit PyramidPooling(const PyramidPoolingOptions& o = {}) : options(o) {
     const auto grids = static_cast<index_t>(o.bins.size());
-    if (grids < 1 || o.in % grids != 0)
+    if (grids < 1 || (o.channels == 0 && o.in % grids != 0))
       throw ValueError("PyramidPooling", "bins", concat("a number of them that divides the ", o.in, " channels"), concat(grids));
-    for (index_t i = 0; i < grids; ++i) features.push_back({o.in, o.in / grids, {.kernel = 1}});
+    for (index_t i = 0; i < grids; ++i) features.push_back({o.in, o.channels ? o.channels : o.in / grids, {.kernel = 1}});
   }
 
   Tensor<T, D> operator()(const Tensor<T, D>& x) const {
@@ -60,7 +62,7 @@ struct PyramidPooling {
     for (std::size_t i = 0; i < features.size(); ++i) {
       const index_t n = options.bins[i];
       const auto cells = options.pool == PyramidPool::max ? adaptive_max_pool2d(x, n).output : adaptive_avg_pool2d(x, n);
-      maps.push_back(resize(features[i](cells), {x.dim(1), x.dim(2)}, InterpolateMode::bilinear, /*align_corners=*/true));
+      maps.push_back(resize(features[i](cells), {x.dim(1), x.dim(2)}, InterpolateMode::bilinear, options.align_corners));
     }
     return concat(maps, -1);
   }
