@@ -53,7 +53,7 @@ struct NetworkInfo {
 // The families. A new one goes into networks.cpp's list, too.
 std::vector<NetworkInfo> small_networks();        // networks_small.cpp: U-Net, SegNet-Basic
 std::vector<NetworkInfo> vgg_networks();          // networks_vgg.cpp: VGG, DeepLab v1 and v2 on it
-std::vector<NetworkInfo> classic_networks();      // networks_classic.cpp: FCN, DeconvNet, SegNet, dilated networks, FC-DenseNet
+std::vector<NetworkInfo> classic_networks();      // networks_classic.cpp: FCN, CRF-RNN, DeconvNet, SegNet, dilated networks, FC-DenseNet
 std::vector<NetworkInfo> resnet_networks();       // networks_resnet.cpp: ResNet and what is on it; MobileNetV3, LR-ASPP
 std::vector<NetworkInfo> hrnet_networks();        // networks_hrnet.cpp: HRNet with and without OCR
 std::vector<NetworkInfo> transformer_networks();  // networks_transformer.cpp: SegFormer, Lawin

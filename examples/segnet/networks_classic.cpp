@@ -1,5 +1,6 @@
-// FCN, DeconvNet, SegNet, Yu & Koltun's networks, FC-DenseNet.
+// FCN, CRF-RNN, DeconvNet, SegNet, Yu & Koltun's networks, FC-DenseNet.
 #include "networks.hpp"
+#include "segnet/models/crf_rnn.hpp"
 #include "segnet/models/deconvnet.hpp"
 #include "segnet/models/dilated_context.hpp"
 #include "segnet/models/fc_densenet.hpp"
@@ -68,6 +69,16 @@ std::vector<NetworkInfo> classic_networks() {
       fcn(16, false, 134'815'994, 181.4, "VOC 2011 val 65.0 mean IoU"),
       fcn(8, false, 134'489'759, 181.5, "VOC 2011 val 65.5 mean IoU, VOC 2012 test 67.2"),
       fcn(8, true, 134'489'759, 181.5, "VOC 2011 val 65.4 mean IoU"),
+      {.name = "crf-rnn",
+       .source = "Zheng et al. 2015, arXiv:1502.03240",
+       .description = "FCN-8s and 10 mean field iterations (5 in training) of a dense CRF that learns with it; --width",
+       .build =
+           []<class T, class D>(const ModelConfig& c) {
+             const auto [r, g, b] = data::Normalization{}.std;
+             return nn::AnyModule<T, D>(models::CrfRnnNet<T, D>(
+                 {.fcn = {.classes = c.classes, .width = c.width, .hidden = 64 * c.width}, .colour_scale = {r, g, b}}));
+           },
+       .published = {.input = {1, 500, 500, 3}, .parameters = 134'491'082, .result = "VOC 2012 test 72.0 mean IoU, with COCO 74.7"}},
       {.name = "deconvnet",
        .source = "Noh et al. 2015, arXiv:1505.04366",
        .description = "VGG-16 down to one pixel and mirrored up again by unpooling; --width",

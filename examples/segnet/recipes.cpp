@@ -24,6 +24,12 @@ TrainConfig fcn(const char* model, double lr, std::int64_t steps) {
           .lr_bias = 2,
           .schedule = "constant"};
 }
+TrainConfig crf_rnn() {
+  TrainConfig config = fcn("crf-rnn", 1e-13, 100000);
+  config.head = {"crfrnn"};
+  config.lr_head = 1e4;
+  return config;
+}
 const std::string fcn_source = "Shelhamer et al., the authors' solvers; Long et al. 2015, arXiv:1411.4038";
 
 TrainConfig fc_densenet(const char* model) {
@@ -241,6 +247,9 @@ std::vector<Recipe> all() {
       {"fcn16s", fcn_source, "from a trained fcn32s: --init", fcn("fcn16s", 1e-12, 100000)},
       {"fcn8s", fcn_source, "from a trained fcn16s: --init", fcn("fcn8s", 1e-14, 100000)},
       {"fcn8s-at-once", fcn_source, "from VGG-16: --init", fcn("fcn8s-at-once", 1e-10, 300000)},
+      {"crf-rnn", "Zheng et al. 2015, arXiv:1502.03240, and the authors' definition",
+       "from a trained fcn8s: --init; the authors' compatibility matrix learns a tenth as fast as the weights of the filters", crf_rnn(),
+       "100000 steps"},
       {"deconvnet", "Noh et al. 2015, arXiv:1505.04366, second stage, and the authors' solver",
        "from deconvnet-stage1: --init; windows of edge boxes or other proposals: --proposals; then eval and predict with --proposals, and "
        "--ensemble with fcn8s",

@@ -109,7 +109,7 @@ TEST_CASE("training steps at the recipe's settings lower the loss") {
     config.model.classes = ignored;
     config.warmup = 0;  // two steps of it would be of no length
     // The finer FCNs go on from the coarser one, at a hundredth of its rate each time; here they begin like it.
-    if (info.name.starts_with("fcn16s") || info.name == "fcn8s") config.lr = recipe_config("fcn32s").lr;
+    if (info.name.starts_with("fcn16s") || info.name == "fcn8s" || info.name == "crf-rnn") config.lr = recipe_config("fcn32s").lr;
     if (config.optimizer == "sgd" && config.batch > batch) config.lr *= static_cast<double>(batch) / static_cast<double>(config.batch);
 
     Tensor<float> x({batch, side, side, 3});
