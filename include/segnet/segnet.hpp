@@ -43,6 +43,7 @@
 #include "segnet/crf/gaussian_filter.hpp"
 #include "segnet/crf/grid_crf.hpp"
 #include "segnet/crf/unary.hpp"
+#include "segnet/metrics/coco_ap.hpp"
 #include "segnet/metrics/confusion.hpp"
 #include "segnet/models/aspp.hpp"
 #include "segnet/models/caffe_vgg16.hpp"

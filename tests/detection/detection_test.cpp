@@ -3,6 +3,7 @@
 #include "segnet/detection/keypoints.hpp"
 #include "segnet/detection/masks.hpp"
 #include "segnet/detection/retinanet.hpp"
+#include "segnet/io/coco.hpp"
 #include "support/testing.hpp"
 
 using namespace segnet;
@@ -179,4 +180,71 @@ TEST_CASE("image_batch: sizes, padding, and back") {
   CHECK_THROWS_WITH_AS(image_batch({}), "segnet::image_batch: argument 'images': expected at least one, got none", ValueError);
   CHECK_THROWS_WITH_AS(image_batch({a, Tensor<float>({4, 4})}), doctest::Contains("'images[1]': expected [H, W, 3], got [4, 4]"),
                        ShapeError);
+}
+
+TEST_CASE("run-length encoding: by hand, random masks return, damaged texts") {
+  auto mask = zeros<std::uint8_t>({4, 5});
+  for (index_t y = 1; y < 3; ++y)
+    for (index_t x = 1; x < 4; ++x) mask.at(y, x) = 1;
+  const Rle r = rle_encode(mask);
+  CHECK(r.counts == std::vector<std::int64_t>{5, 2, 2, 2, 2, 2, 5});
+  CHECK(rle_to_text(r) == "5220003");
+  CHECK(rle_to_text({1, 20, {0, 1, 19}}) == "01c0");
+  CHECK(rle_area(r) == 6);
+  CHECK(rle_box(r) == std::array<double, 4>{1, 1, 3, 2});
+  CHECK(rle_of_polygon({1, 1, 4, 1, 4, 3, 1, 3}, 4, 6).counts == std::vector<std::int64_t>{5, 2, 2, 2, 2, 2, 9});
+  CHECK(rle_of_polygon({1, 1, 4, 1, 1, 4}, 6, 6).counts == std::vector<std::int64_t>{7, 2, 4, 1, 22});
+  for (int i = 0; i < 20; ++i) {
+    const auto a = integers<std::uint8_t>({7, 9}, 0, i % 3), b = integers<std::uint8_t>({7, 9}, 0, 1);
+    const Rle x = rle_encode(a), y = rle_encode(b);
+    for (index_t p = 0; p < a.numel(); ++p) {
+      REQUIRE(rle_decode(x).data()[p] == (a.data()[p] != 0));
+      REQUIRE(rle_decode(rle_merge(x, y)).data()[p] == (a.data()[p] || b.data()[p]));
+      REQUIRE(rle_decode(rle_merge(x, y, true)).data()[p] == (a.data()[p] && b.data()[p]));
+    }
+    CHECK(rle_from_text(rle_to_text(x), 7, 9) == x);
+    std::string text = rle_to_text(x);  // damaged: an error, or another mask of that size
+    text[static_cast<std::size_t>(testing::random().below(std::ssize(text)))] = static_cast<char>(testing::random().below(256));
+    try {
+      const auto other = rle_decode(rle_from_text(text, 7, 9));
+      CHECK(other.numel() == 63);
+    } catch (const ValueError& error) {
+      CHECK(error.op == "rle_from_text");
+    }
+  }
+  CHECK(rle_encode(Tensor<std::uint8_t>({0, 3})).counts == std::vector<std::int64_t>{0});
+  CHECK_THROWS_WITH_AS(rle_from_text("5220", 4, 5), doctest::Contains("'rle': expected counts that add up to 4x5"), ValueError);
+  CHECK_THROWS_WITH_AS(rle_from_text("R", 4, 5), doctest::Contains("'text': expected characters of counts, got none at 1"), ValueError);
+  CHECK_THROWS_WITH_AS(rle_of_polygon({1, 2, 3, NAN, 5, 6}, 4, 4), doctest::Contains("'xy': expected numbers of at most 1e6, got nan"),
+                       ValueError);
+  CHECK_THROWS_WITH_AS(rle_merge(r, {5, 4, {20}}), doctest::Contains("'b': expected a mask of 4x5, got 5x4"), ValueError);
+}
+
+TEST_CASE("COCO's average precision: by hand, perfect detections, nothing, crowds") {
+  std::vector<CocoObject> objects;
+  for (index_t i = 0; i < 3; ++i) objects.push_back({i, 7, {0, 0, 50, 50}, {}, 2500, false});
+  std::vector<CocoDetection> found{{0, 7, .9, {0, 0, 50, 50}, {}}, {0, 7, .8, {200, 0, 50, 50}, {}}, {1, 7, .7, {0, 0, 50, 50}, {}}};
+  CHECK(coco_scores(objects, found, {7}).average_precision() == doctest::Approx((34 * 1 + 33 * 2 / 3.) / 101));
+  found[1] = {2, 7, .8, {0, 0, 50, 50}, {}};
+  const auto perfect = coco_scores(objects, found, {3, 7});
+  CHECK(perfect.summary() == std::array<double, 12>{1, 1, 1, -1, 1, -1, 1, 1, 1, -1, 1, -1});
+  CHECK(perfect.recall.at(0, 0, 0, 2) == -1);  // no objects of category 3
+  CHECK(coco_scores(objects, {}, {7}).average_precision() == 0);
+  CHECK(coco_scores({}, found, {7}).average_precision() == -1);
+  objects[2].crowd = true;  // neither right nor wrong, however often
+  found.push_back({2, 7, .85, {0, 0, 20, 20}, {}});
+  CHECK(coco_scores(objects, found, {7}).average_precision() == doctest::Approx(1));
+  found[0].score = NAN;
+  CHECK_THROWS_WITH_AS(coco_scores(objects, found, {7}), doctest::Contains("scores that are numbers"), ValueError);
+
+  const auto [read, categories] = coco_objects(Json::parse(
+      R"({"images": [{"id": 5, "height": 4, "width": 6}], "categories": [{"id": 9}, {"id": 2}], "annotations": [{"image_id": 5, "category_id": 9,
+          "bbox": [1, 1, 3, 2], "area": 6, "iscrowd": 0, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]}]})"));
+  CHECK(categories == Numbers{2, 9});
+  CHECK(rle_area(read.at(0).mask) == 6);
+  const auto results = coco_detections(
+      Json::parse(R"([{"image_id": 5, "category_id": 9, "score": 1, "segmentation": {"size": [4, 6], "counts": [5, 2, 2, 2, 2, 2, 9]}}])"));
+  CHECK(results.at(0).box == std::array<double, 4>{1, 1, 3, 2});
+  CHECK(coco_scores(read, results, categories, CocoOverlap::masks).average_precision() == doctest::Approx(1));
+  CHECK_THROWS_WITH_AS(coco_detections(Json::parse(R"([{"image_id": 5}])")), doctest::Contains("a member 'category_id'"), ValueError);
 }

@@ -5,6 +5,7 @@
 #include "segnet/detection/anchors.hpp"
 #include "segnet/detection/keypoints.hpp"
 #include "segnet/detection/masks.hpp"
+#include "segnet/io/coco.hpp"
 #include "segnet/ops/box_loss.hpp"
 #include "segnet/ops/roi_align.hpp"
 
@@ -161,6 +162,20 @@ void add_detection(Registry& registry) {
                                                 : nms(boxes, scores, threshold)));
   });
 
+  registry.add("coco_ap", [](auto& c) {
+    const auto json = [&](const char* role) {
+      const auto bytes = c.CaseBase::template integer_input<std::uint8_t>(role);
+      return Json::parse({reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.numel())});
+    };
+    const auto [objects, categories] = coco_objects(json("gt_json"));
+    const auto scores = coco_scores(objects, coco_detections(json("dt_json")), categories,
+                                    c.text("iou_type") == "segm" ? CocoOverlap::masks : CocoOverlap::boxes);
+    const auto summary = scores.summary();
+    c.check_numbers("stats", Tensor<double>({12}, summary.data(), 12), {.absolute = 1e-12});
+    c.check_numbers("recall", scores.recall, {.absolute = 1e-12});
+    if (c.has("precision")) c.check_numbers("precision", scores.precision, {.absolute = 1e-7});  // float in the file
+  });
+
   registry.add("roi_align", [](auto& c) {
     c.output("y",
              roi_align(c.input("x", Layout::channels_first), c.numbers("rois"),
@@ -173,6 +188,56 @@ void add_detection(Registry& registry) {
   });
 
   registry.add("detection", [](auto& c) { run_part(c); });
+
+  registry.add("rle", [](auto& c) {
+    const auto text = [](const std::string& s) {
+      Tensor<std::uint8_t> t({static_cast<index_t>(s.size())});
+      std::copy(s.begin(), s.end(), t.data());
+      return t;
+    };
+    const index_t n = c.integer("n"), h = c.integer("H"), w = c.integer("W");
+    std::vector<Rle> list;
+    const auto check_area_and_text = [&] {
+      std::vector<index_t> areas;
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        areas.push_back(rle_area(list[i]));
+        c.check(concat("rle", i), text(rle_to_text(list[i])));
+        if (rle_from_text(rle_to_text(list[i]), h, w) != list[i]) c.fail("the text is not read as it was written");
+      }
+      c.check("area", as_tensor(areas));
+    };
+    const auto merged = [&](bool intersect) {
+      Rle all = list[0];
+      for (const Rle& r : list) all = rle_merge(all, r, intersect);
+      return rle_decode(all);
+    };
+    if (c.text("op") == "polygon") {
+      Tensor<std::uint8_t> masks({n, h, w});
+      for (index_t i = 0; i < n; ++i) {
+        list.push_back(rle_of_polygon(c.numbers(concat("polygon", i)).to_vector(), h, w));
+        masks.alias({h, w}, i * h * w).copy_from(rle_decode(list.back()));
+      }
+      c.check("masks", masks);
+      c.check("merged", merged(false));
+      return check_area_and_text();
+    }
+    const auto masks = c.CaseBase::template integer_input<std::uint8_t>("masks");
+    const auto crowd = c.CaseBase::template integer_input<std::uint8_t>("iscrowd");
+    Tensor<double> boxes({n, 4}), ious({n, n});
+    for (index_t i = 0; i < n; ++i) {
+      list.push_back(rle_encode(masks.alias({h, w}, i * h * w)));
+      c.check(concat("counts", i), Tensor<std::int64_t>({static_cast<index_t>(list.back().counts.size())}, list.back().counts));
+      const auto box = rle_box(list.back());
+      std::copy(box.begin(), box.end(), boxes.data() + 4 * i);
+    }
+    for (index_t i = 0; i < n * n; ++i)
+      ious.data()[i] = rle_iou(list[static_cast<std::size_t>(i / n)], list[static_cast<std::size_t>(i % n)], crowd.at(i % n) != 0);
+    c.check_numbers("bbox", boxes, {});
+    c.check_numbers("iou", ious, {.absolute = 1e-15});
+    c.check("union", merged(false));
+    c.check("intersection", merged(true));
+    check_area_and_text();
+  });
 
   registry.add("roi_pool", [](auto& c) {
     c.output("y", roi_pool(c.input("x", Layout::channels_first), c.numbers("rois"), c.extent("output_size", 1), c.number("spatial_scale")),
