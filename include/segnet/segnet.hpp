@@ -45,6 +45,7 @@
 #include "segnet/crf/unary.hpp"
 #include "segnet/metrics/coco_ap.hpp"
 #include "segnet/metrics/confusion.hpp"
+#include "segnet/metrics/rle.hpp"
 #include "segnet/models/aspp.hpp"
 #include "segnet/models/caffe_vgg16.hpp"
 #include "segnet/models/center_crop.hpp"
