@@ -119,18 +119,17 @@ void exp_block(index_t rows, index_t keys, bool first, T* scores, T* top, T* sum
   });
 }
 
-/// p = exp(scores - log_sum), ds = p (dp - delta) scale: the probabilities and the gradients of scores that were not scaled, [rows, keys],
-/// in the place of the scores and of the gradients of the probabilities.
+/// p = exp(scores - log_sum), ds = p (dp - delta) scale: the probabilities and the gradients of scores that were not scaled, [keys, rows],
+/// in the place of the scores and of the gradients of the probabilities; log_sum and delta [rows].
 template <class T>
-void softmax_block_backward(index_t rows, index_t keys, const T* log_sum, const T* delta, T scale, T* scores, T* dp) {
+void softmax_block_backward(index_t keys, index_t rows, const T* log_sum, const T* delta, T scale, T* scores, T* dp) {
   vectorized([&]() SEGNET_INLINE_LAMBDA {
-    for (index_t r = 0; r < rows; ++r, scores += keys, dp += keys) {
-      const T less = log_sum[r], mean = delta[r];
+    for (index_t j = 0; j < keys; ++j, scores += rows, dp += rows) {
       SEGNET_SIMD
-      for (index_t j = 0; j < keys; ++j) {
-        const T p = math::exp(scores[j] - less);
-        scores[j] = p;
-        dp[j] = p * (dp[j] - mean) * scale;
+      for (index_t r = 0; r < rows; ++r) {
+        const T p = math::exp(scores[r] - log_sum[r]);
+        scores[r] = p;
+        dp[r] = p * (dp[r] - delta[r]) * scale;
       }
     }
   });
@@ -192,7 +191,8 @@ void attention(const AttentionGeometry& g, ConstView<T> q, ConstView<T> k, Const
 ///
 ///   dv = p^T dy,   ds = p (dp - sum of dy y over the row),   dq = scale ds k,   dk = scale ds^T q
 ///
-/// Outputs without data are not wanted. Runs of queries, as many as the shapes say, add up dk and dv each for itself.
+/// Outputs without data are not wanted. All blocks are transposed, [keys, queries]: two of the products that read them want them so.
+/// Runs of queries, as many as the shapes say, add up dk and dv each for itself.
 template <class T>
 void attention_backward(const AttentionGeometry& g, ConstView<T> q, ConstView<T> k, ConstView<T> v, ConstView<T> y, ConstView<T> log_sums,
                         ConstView<T> dy, View<T> dq, View<T> dk, View<T> dv) {
@@ -203,32 +203,31 @@ void attention_backward(const AttentionGeometry& g, ConstView<T> q, ConstView<T>
     return;
   }
   const index_t heads = g.N * g.heads, C = g.heads * g.D, CV = g.heads * g.V, workers = num_threads();
-  const PackedBlocks<T> keys{g.S, g.D, key_block, true}, keys_again{g.S, g.D, key_block, false}, values{g.S, g.V, key_block, true};
-  const PackedBlocks<T> queries{query_block, g.D, query_block, false}, gradients{query_block, g.V, query_block, false};
-  const index_t key_size = keys.size() + keys_again.size() + values.size();  // of a head
   const index_t key_blocks = blocks_of(g.S, key_block), query_blocks = blocks_of(g.L, query_block);
-  const index_t runs = std::clamp<index_t>(16 / std::max<index_t>(heads, 1), 1, query_blocks);
-  const index_t scratch_size = 2 * query_block * key_block + queries.size() + gradients.size();  // of a worker
-  const Scratch<T> packed(heads * key_size), scratch(workers * scratch_size);
+  // Enough to share, and their sums no more memory than a few of q and y.
+  const index_t runs = std::clamp<index_t>(std::min(64 / std::max<index_t>(heads, 1), 4 * g.L / g.S + 1), 1, query_blocks);
+  const PackedBlocks<T> keys{g.S, g.D, key_block, false};
+  const Scratch<T> packed_keys(dq ? heads * keys.size() : 0);
   const Scratch<T> partial(heads * (runs - 1) * g.S * (g.D + g.V));  // of the runs but the first, which has dk and dv themselves
+  const auto queries = [&](index_t rows, bool transposed) { return PackedBlocks<T>{rows, g.D, query_block, transposed}; };
+  const auto gradients = [&](index_t rows, bool transposed) { return PackedBlocks<T>{rows, g.V, query_block, transposed}; };
+  const index_t q_size = queries(query_block, false).size(), qt_size = queries(query_block, true).size(),
+                dy_size = gradients(query_block, false).size(), dyt_size = gradients(query_block, true).size(),
+                scratch_size = 2 * query_block * key_block + q_size + qt_size + dy_size + dyt_size;
+  const Scratch<T> scratch(workers * scratch_size);
   const BlockProducts<T> multiply(workers, std::max({g.D, g.V, key_block}));
 
-  parallel_for(heads * key_blocks, std::max<index_t>(1, 8192 / (std::min(g.S, key_block) * (g.D + g.V))), [&](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const index_t head = i / key_blocks, first = i % key_blocks * key_block, n = head / g.heads, h = head % g.heads;
-      const T *from_k = k.data + n * g.S * C + h * g.D, *from_v = v.data + n * g.S * CV + h * g.V;
-      T* to = packed.data() + head * key_size;
-      keys.pack(from_k, C, first, to, static_cast<T>(g.scale));
-      keys_again.pack(from_k, C, first, to + keys.size());
-      values.pack(from_v, CV, first, to + keys.size() + keys_again.size());
-    }
-  });
+  if (dq)
+    parallel_for(heads * key_blocks, std::max<index_t>(1, 8192 / (std::min(g.S, key_block) * g.D)), [&](index_t begin, index_t end) {
+      for (index_t i = begin; i < end; ++i) {
+        const index_t head = i / key_blocks, first = i % key_blocks * key_block;
+        keys.pack(k.data + head / g.heads * g.S * C + head % g.heads * g.D, C, first, packed_keys.data() + head * keys.size());
+      }
+    });
   parallel_workers(heads * runs, [&](index_t task, int worker) {
     const index_t head = task / runs, run = task % runs, n = head / g.heads, h = head % g.heads;
-    const T *packed_keys = packed.data() + head * key_size, *packed_again = packed_keys + keys.size(),
-            *packed_values = packed_again + keys_again.size();
-    T *s = scratch.data() + worker * scratch_size, *dp = s + query_block * key_block, *packed_queries = dp + query_block * key_block,
-      *packed_dy = packed_queries + queries.size();
+    T *s = scratch.data() + worker * scratch_size, *ds = s + query_block * key_block, *packed_q = ds + query_block * key_block,
+      *packed_qt = packed_q + q_size, *packed_dy = packed_qt + qt_size, *packed_dyt = packed_dy + dy_size;
     T* const sums = run ? partial.data() + (head * (runs - 1) + run - 1) * g.S * (g.D + g.V) : nullptr;
     const index_t k_stride = run ? g.D : C, v_stride = run ? g.V : CV;
     T* const to_k = run ? sums : dk ? dk.data + n * g.S * C + h * g.D : nullptr;
@@ -236,21 +235,23 @@ void attention_backward(const AttentionGeometry& g, ConstView<T> q, ConstView<T>
     const index_t begin = query_blocks * run / runs, end = query_blocks * (run + 1) / runs;
     for (index_t block = begin; block < end; ++block) {
       const index_t row = block * query_block, rows = std::min(query_block, g.L - row), at = n * g.L + row;
-      const Matrix<T> q_rows{q.data + at * C + h * g.D, C}, dy_rows{dy.data + at * CV + h * g.V, CV};
+      const T *q_rows = q.data + at * C + h * g.D, *dy_rows = dy.data + at * CV + h * g.V;
       T delta[query_block];
-      dot_rows(rows, g.V, CV, dy_rows.data, y.data + at * CV + h * g.V, delta);
-      if (dk) PackedBlocks<T>{rows, g.D, query_block, false}.pack(q_rows.data, C, 0, packed_queries);
-      if (dv) PackedBlocks<T>{rows, g.V, query_block, false}.pack(dy_rows.data, CV, 0, packed_dy);
+      dot_rows(rows, g.V, CV, dy_rows, y.data + at * CV + h * g.V, delta);
+      queries(rows, true).pack(q_rows, C, 0, packed_qt, static_cast<T>(g.scale));
+      gradients(rows, true).pack(dy_rows, CV, 0, packed_dyt);
+      if (dk) queries(rows, false).pack(q_rows, C, 0, packed_q);
+      if (dv) gradients(rows, false).pack(dy_rows, CV, 0, packed_dy);
       for (index_t first = 0; first < g.S; first += key_block) {
-        const index_t count = std::min(key_block, g.S - first);
-        multiply(worker, rows, count, g.D, q_rows, packed_keys + keys.offset(first), s, count, false);
-        multiply(worker, rows, count, g.V, dy_rows, packed_values + values.offset(first), dp, count, false);
-        softmax_block_backward(rows, count, log_sums.data + head * g.L + row, delta, static_cast<T>(g.scale), s, dp);
-        if (dv) multiply(worker, count, g.V, rows, {s, count, true}, packed_dy, to_v + first * v_stride, v_stride, block > begin);
+        const index_t count = std::min(key_block, g.S - first), key = n * g.S + first;
+        multiply(worker, count, rows, g.D, {k.data + key * C + h * g.D, C}, packed_qt, s, rows, false);
+        multiply(worker, count, rows, g.V, {v.data + key * CV + h * g.V, CV}, packed_dyt, ds, rows, false);
+        softmax_block_backward(count, rows, log_sums.data + head * g.L + row, delta, static_cast<T>(g.scale), s, ds);
+        if (dv) multiply(worker, count, g.V, rows, {s, rows}, packed_dy, to_v + first * v_stride, v_stride, block > begin);
+        if (dk) multiply(worker, count, g.D, rows, {ds, rows}, packed_q, to_k + first * k_stride, k_stride, block > begin);
         if (dq)
-          multiply(worker, rows, g.D, count, {dp, count}, packed_again + keys_again.offset(first), dq.data + at * C + h * g.D, C,
-                   first > 0);
-        if (dk) multiply(worker, count, g.D, rows, {dp, count, true}, packed_queries, to_k + first * k_stride, k_stride, block > begin);
+          multiply(worker, rows, g.D, count, {ds, rows, true}, packed_keys.data() + head * keys.size() + keys.offset(first),
+                   dq.data + at * C + h * g.D, C, first > 0);
       }
     }
   });
