@@ -5,7 +5,8 @@ namespace segnet::program {
 const std::vector<NetworkInfo>& networks() {
   static const std::vector<NetworkInfo> all = [] {
     std::vector<NetworkInfo> list;
-    for (const auto family : {small_networks, vgg_networks, classic_networks, resnet_networks, hrnet_networks, transformer_networks})
+    for (const auto family :
+         {small_networks, vgg_networks, classic_networks, resnet_networks, hrnet_networks, transformer_networks, internimage_networks})
       for (NetworkInfo& info : family()) list.push_back(std::move(info));
     return list;
   }();

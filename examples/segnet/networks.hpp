@@ -57,6 +57,7 @@ std::vector<NetworkInfo> classic_networks();      // networks_classic.cpp: FCN, 
 std::vector<NetworkInfo> resnet_networks();       // networks_resnet.cpp: ResNet and what is on it; MobileNetV3, LR-ASPP
 std::vector<NetworkInfo> hrnet_networks();        // networks_hrnet.cpp: HRNet with and without OCR
 std::vector<NetworkInfo> transformer_networks();  // networks_transformer.cpp: SegFormer, Lawin
+std::vector<NetworkInfo> internimage_networks();  // networks_internimage.cpp: InternImage under UPerNet
 
 const std::vector<NetworkInfo>& networks();
 /// @throws ValueError: no such name

@@ -236,6 +236,14 @@ TrainConfig segformer_cityscapes() {
   c.crop_h = c.crop_w = 1024;
   return c;
 }
+TrainConfig internimage(const char* model) {
+  TrainConfig c = on_mix_transformer(model);  // whose settings are those of all transformers then
+  c.model.aux = 0.4;
+  c.head = {};
+  c.lr_head = 1;
+  c.weight_decay = 0.05;
+  return c;
+}
 const std::string mix_transformer_note =
     "from ImageNet: --init; other sizes: --model, and --crop 640 640 for B5; the authors draw a crop anew that is a single class in over "
     "three "
@@ -401,6 +409,10 @@ std::vector<Recipe> all() {
                   segformer_cityscapes(), "how much to change colours"});
   list.push_back({"lawin", "Yan et al. 2022, arXiv:2201.01615, section 4: as segformer", mix_transformer_note,
                   on_mix_transformer("lawin-b2"), "how much to change colours"});
+  list.push_back({"internimage", "Wang et al. 2023, arXiv:2211.05778, and the authors' configuration, on ADE20K",
+                  "from ImageNet: --init; S and B: --model, dropping more of their branches; the authors draw a crop anew that is a single "
+                  "class in over three quarters",
+                  internimage("internimage-t-upernet"), "how much to change colours"});
   return list;
 }
 
