@@ -31,8 +31,12 @@ void sort(const ReducedExtents& e, View<T, Cpu> x, index_t k, bool descending, V
     for (index_t line = begin; line < end; ++line) {
       const T* from = x.data + line / inner * n * inner + line % inner;
       for (index_t i = 0; i < n; ++i) items[static_cast<std::size_t>(i)] = {from[i * inner], i};
-      if (k < n) std::partial_sort(items.begin(), items.begin() + k, items.end(), before);
-      else std::sort(items.begin(), items.end(), before);
+      if (k < n / 16) {
+        std::partial_sort(items.begin(), items.begin() + k, items.end(), before);
+      } else {  // no heap of so many
+        if (k < n) std::nth_element(items.begin(), items.begin() + k, items.end(), before);
+        std::sort(items.begin(), items.begin() + k, before);
+      }
       const index_t to = line / inner * k * inner + line % inner;
       for (index_t i = 0; i < k; ++i) {
         values[to + i * inner] = items[static_cast<std::size_t>(i)].value;
