@@ -3,9 +3,8 @@
 #include "grid_sample_bench.hpp"
 
 #include <cmath>
-#include <cstdio>
 
-#include "interleaved.hpp"
+#include "context.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/ops/grid_sample.hpp"
 
@@ -40,56 +39,56 @@ const GridSampleContender ours{
       };
     }};
 
-bool close(const std::vector<float>& a, const std::vector<float>& b) {
+struct Case {
+  const char* name;
+  long N, side, C;
+};
+const Case cases[] = {{"image", 1, 512, 3}, {"maps_batch4", 4, 64, 64}, {"maps_256", 1, 64, 256}};
+
+bool close(const Tensor<float>& a, const Tensor<float>& b) {
   double largest = 0, off = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(a[i])));
-    off = std::max(off, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  for (index_t i = 0; i < a.numel(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(a.data()[i])));
+    off = std::max(off, std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
   }
   return off <= 1e-4 * largest;
 }
 
-void compare(long N, long side, long C) {
+void sample(benchmark::State& state, const Case& c, const GridSampleContender& contender, bool back) {
   Generator random{1, 0};
-  const auto x = random_normal<float>({N, side, side, C}, random), noise = random_normal<float>({N, side, side, 2}, random, 0, 0.02);
-  const auto grid = noise.clone();
-  for (index_t i = 0; i < grid.numel(); ++i) {  // a rotation by 20 degrees, shaken
-    const double at_x = (2 * static_cast<double>(i / 2 % side) + 1) / static_cast<double>(side) - 1,
-                 at_y = (2 * static_cast<double>(i / 2 / side % side) + 1) / static_cast<double>(side) - 1;
+  const Shape image{c.N, c.side, c.side, c.C};
+  const auto x = random_normal<float>(image, random), grid = random_normal<float>({c.N, c.side, c.side, 2}, random, 0, 0.02);
+  for (index_t i = 0; i < grid.numel(); ++i) {
+    const auto coordinate = [&](index_t k) { return (2 * static_cast<double>(k % c.side) + 1) / static_cast<double>(c.side) - 1; };
+    const double at_x = coordinate(i / 2), at_y = coordinate(i / 2 / c.side);
     grid.data()[i] += static_cast<float>(i % 2 ? 0.342 * at_x + 0.940 * at_y : 0.940 * at_x - 0.342 * at_y);
   }
-  std::vector<GridSampleContender> all{ours};
-  for (const auto& peer : grid_sample_contenders()) all.push_back(peer);
-  for (const bool back : {false, true}) {
-    std::vector<std::function<void()>> calls;
-    std::vector<double> first;
-    std::vector<Tensor<float>> kept;
-    std::vector<float> expected;
-    std::printf("%-8s %ld x %ld^2 x %-4ld", back ? "backward" : "forward", N, side, C);
-    for (const auto& contender : all) {
-      const auto y = zeros<float>(x.shape()), dx = zeros<float>(x.shape()), dgrid = zeros<float>(grid.shape());
-      for (const auto& t : {y, dx, dgrid}) kept.push_back(t);
-      calls.push_back(
-          (back ? contender.backward : contender.forward)({N, side, C, x.data(), grid.data(), y.data(), dx.data(), dgrid.data()}));
-      first.push_back(seconds_of(calls.back()));
-      std::vector<float> got = (back ? dx : y).to_vector();
-      if (back)
-        for (const float v : dgrid.to_vector()) got.push_back(v);
-      if (expected.empty()) expected = got;
-      if (!close(expected, got)) std::printf("  %s differs!", contender.name.c_str());
-    }
-    const auto seconds = medians_in_turns(calls, first, {.seconds = 1});
-    for (std::size_t k = 0; k < all.size(); ++k)
-      std::printf("  %s %.3f ms (%.2f)", all[k].name.c_str(), 1e3 * seconds[k], seconds[k] / seconds[0]);
-    std::printf("\n");
+  std::vector<Tensor<float>> results[2];
+  std::function<void()> run;
+  for (const GridSampleContender* who : {&ours, &contender}) {
+    auto& r = results[who == &contender];
+    r = {zeros<float>(image), zeros<float>(image), zeros<float>(grid.shape())};
+    run = (back ? who->backward : who->forward)({c.N, c.side, c.C, x.data(), grid.data(), r[0].data(), r[1].data(), r[2].data()});
+    run();
   }
+  for (std::size_t i = back ? 1 : 0; i < (back ? 3u : 1u); ++i)
+    if (&contender != &ours && !close(results[0][i], results[1][i])) return state.SkipWithError("not what segnet computes");
+  for (auto _ : state) run();
+  state.SetItemsProcessed(state.iterations() * c.N * c.side * c.side);
 }
 
 }  // namespace
 
-int main() {
-  compare(1, 512, 3);
-  compare(4, 64, 64);
-  compare(1, 64, 256);
+int main(int argc, char** argv) {
+  std::vector<const GridSampleContender*> all{&ours};
+  for (const auto& peer : grid_sample_contenders()) all.push_back(&peer);
+  for (const Case& c : cases)
+    for (const bool back : {false, true})
+      for (const GridSampleContender* contender : all)
+        benchmark::RegisterBenchmark(concat("grid_sample", back ? "_backward/" : "/", c.name, "/", c.C, "/", contender->name).c_str(),
+                                     [=](benchmark::State& state) { sample(state, c, *contender, back); })
+            ->UseRealTime();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
   return 0;
 }
