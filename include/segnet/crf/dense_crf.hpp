@@ -7,6 +7,7 @@
 #include "segnet/crf/features.hpp"
 #include "segnet/crf/gaussian_filter.hpp"
 #include "segnet/kernels/softmax.hpp"
+#include "segnet/ops/linear.hpp"
 
 namespace segnet::crf {
 
@@ -99,19 +100,17 @@ class DenseCrf {
     NoGrad guard;
     const Tensor<T> p = zeros<T>(q.shape());
     for (const Term& term : terms_) {
-      const Tensor<T> f = term.filter(q);
-      const T* mu = term.energies.data();
       const bool diagonal = term.energies.rank() == 1;
+      const Tensor<T> f = diagonal ? term.filter(q) : linear(term.filter(q), term.energies);
+      const T* mu = term.energies.data();
       parallel_for(H_ * W_, 1024, [&](index_t begin, index_t end) {
-        for (index_t i = begin; i < end; ++i) {
-          const T* from = f.data() + i * labels_;
-          T* to = p.data() + i * labels_;
-          for (index_t l = 0; l < labels_; ++l) {
-            if (diagonal) to[l] += mu[l] * from[l];
-            else
-              for (index_t k = 0; k < labels_; ++k) to[l] += mu[l * labels_ + k] * from[k];
+        vectorized([&]() SEGNET_INLINE_LAMBDA {
+          for (index_t i = begin; i < end; ++i) {
+            const T* from = f.data() + i * labels_;
+            T* to = p.data() + i * labels_;
+            SEGNET_SIMD for (index_t l = 0; l < labels_; ++l) to[l] += diagonal ? mu[l] * from[l] : from[l];
           }
-        }
+        });
       });
     }
     return p;
@@ -174,7 +173,11 @@ class DenseCrf {
   }
   [[nodiscard]] static Tensor<T> most_probable(const Tensor<T>& unary, const Tensor<T>& pairwise) {
     const Tensor<T> q(unary.shape());
-    for (index_t i = 0; i < q.numel(); ++i) pairwise.data()[i] = -unary.data()[i] - pairwise.data()[i];
+    const T* u = unary.data();
+    T* e = pairwise.data();
+    parallel_for(q.numel(), 1 << 15, [&](index_t begin, index_t end) {
+      vectorized([&]() SEGNET_INLINE_LAMBDA { SEGNET_SIMD for (index_t i = begin; i < end; ++i) e[i] = -u[i] - e[i]; });
+    });
     kernels::softmax<T>(pairwise.view(), q.rank() - 1, q.view());
     return q;
   }
