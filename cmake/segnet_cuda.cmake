@@ -5,7 +5,8 @@ file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/include/segnet)
 file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR}/cuda ${CMAKE_CURRENT_BINARY_DIR}/include/segnet/cuda SYMBOLIC)
 
 # segnet_kernel_units(RESULT EXTENSION): files that compile cuda/*.cu, by nvcc (cu) or as C++ (cpp).
-set(SEGNET_CUDA_UNITS "" CACHE STRING "Compile the kernels in so many units, each of which parses the headers; empty: each .cu alone, for those who change one")
+set(SEGNET_CUDA_UNITS "" CACHE STRING
+    "Compile the kernels in so many units, and one of elementwise_*.cu, each of which parses the headers; empty: each .cu alone, for those who change one")
 function(segnet_kernel_units result extension)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/*.cu)
   if(NOT SEGNET_CUDA_UNITS AND extension STREQUAL cu)
@@ -17,7 +18,9 @@ function(segnet_kernel_units result extension)
   set(next 0)
   foreach(kernel IN LISTS kernels)
     get_filename_component(unit ${kernel} NAME_WE)
-    if(SEGNET_CUDA_UNITS)  # in turn: neighbours in the alphabet are alike, and as large
+    if(SEGNET_CUDA_UNITS AND unit MATCHES "^elementwise_")
+      set(unit elementwise)
+    elseif(SEGNET_CUDA_UNITS)  # in turn: neighbours in the alphabet are alike, and as large
       set(unit unit_${next})
       math(EXPR next "(${next} + 1) % ${SEGNET_CUDA_UNITS}")
     endif()

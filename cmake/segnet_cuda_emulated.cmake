@@ -3,6 +3,7 @@
 file(GLOB machine CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/emulated/*.cpp)
 set_source_files_properties(${machine} PROPERTIES COMPILE_OPTIONS -fno-sanitize=thread)  # it says itself what a kernel does (races.hpp)
 segnet_kernel_units(units cpp)  # files of their own: what language a .cu is in, only one target can say
+set_source_files_properties(${PROJECT_BINARY_DIR}/kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS -O0)  # very many, and each runs shortly
 add_library(segnet_cuda_emulated STATIC EXCLUDE_FROM_ALL ${machine} ${units})
 add_library(segnet::cuda_emulated ALIAS segnet_cuda_emulated)
 target_link_libraries(segnet_cuda_emulated PUBLIC segnet)
