@@ -14,7 +14,7 @@ struct RoiPool {
   index_t PH, PW, W, C;
   const T* x;
   T* y;
-  index_t* pixels;
+  std::int32_t* pixels;
 
   __device__ void operator()(index_t k, index_t i, index_t j, index_t c) const {
     const index_t row = k * PH + i, column = k * PW + j;
@@ -30,7 +30,7 @@ struct RoiPool {
         }
       }
     y[(row * PW + j) * C + c] = static_cast<T>(best);
-    pixels[(row * PW + j) * C + c] = place;
+    pixels[(row * PW + j) * C + c] = static_cast<std::int32_t>(place);
   }
 };
 
@@ -39,7 +39,7 @@ struct RoiPoolBackward {
   DeviceMatrix<std::uint8_t> from, columns;
   index_t PH, PW, H, W, C;
   const T* dy;
-  const index_t* pixels;
+  const std::int32_t* pixels;
   T* dx;
 
   __device__ void operator()(index_t n, index_t h, index_t w, index_t c) const {
@@ -63,7 +63,7 @@ struct RoiPoolBackward {
 namespace kernels {
 
 template <class T>
-void roi_pool(const RoiCells<std::uint8_t>& cells, ConstView<T, Cuda> x, View<T, Cuda> y, View<index_t, Cuda> pixels) {
+void roi_pool(const RoiCells<std::uint8_t>& cells, ConstView<T, Cuda> x, View<T, Cuda> y, View<std::int32_t, Cuda> pixels) {
   if (y.size() == 0) return;
   const cuda::UploadedMatrix<std::uint8_t> rows(cells.rows), columns(cells.columns);
   cuda::for_pixels<1>(cells.K, cells.PH, cells.PW, x.dim(3),
@@ -71,7 +71,8 @@ void roi_pool(const RoiCells<std::uint8_t>& cells, ConstView<T, Cuda> x, View<T,
 }
 
 template <class T>
-void roi_pool_backward(const RoiCells<std::uint8_t>& cells, ConstView<T, Cuda> dy, View<const index_t, Cuda> pixels, View<T, Cuda> dx) {
+void roi_pool_backward(const RoiCells<std::uint8_t>& cells, ConstView<T, Cuda> dy, View<const std::int32_t, Cuda> pixels,
+                       View<T, Cuda> dx) {
   if (dx.size() == 0) return;
   const index_t N = dx.dim(0), H = dx.dim(1), W = dx.dim(2), C = dx.dim(3);
   const cuda::UploadedMatrix<std::uint8_t> from(transposed(cells.rows, N * H)), columns(cells.columns);

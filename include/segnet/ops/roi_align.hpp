@@ -60,11 +60,12 @@ template <class T, class D, class R>
 /// Arguments, result and errors as `roi_align`. Gradient to x, in gather form. Same bits for any number of threads.
 template <class T, class D, class R>
 [[nodiscard]] Tensor<T, D> roi_pool(const Tensor<T, D>& x, const Tensor<R>& rois, Extent2 output_size, double spatial_scale = 1) {
+  if (x.rank() == 4 && x.dim(0) * x.dim(1) * x.dim(2) > INT32_MAX) throw ShapeError("roi_pool", "x", "fewer than 2^31 pixels", x.shape());
   const auto list = detail::checked_rois("roi_pool", x, rois, output_size, spatial_scale);
   const auto cells =
       std::make_shared<const kernels::RoiCells<std::uint8_t>>(kernels::roi_pool_cells(list, x.shape(), output_size, spatial_scale));
   const Tensor<T, D> y({rois.dim(0), output_size.h, output_size.w, x.dim(3)});
-  const Tensor<index_t, D> pixels(y.shape());
+  const Tensor<std::int32_t, D> pixels(y.shape());
   kernels::roi_pool<T>(*cells, x.view(), y.view(), pixels.view());
   return record("roi_pool", y, {x}, [cells, pixels](const Tensor<T, D>& dy, Gradients<T, D>& grad) {
     kernels::roi_pool_backward<T>(*cells, dy.view(), pixels.view(), grad[0].view());
