@@ -210,6 +210,36 @@ TEST_CASE("dense CRF: exactly, on the lattice as Kraehenbuehl's code computes it
   }
 }
 
+TEST_CASE("dense CRF: the lattice's labels are the exact ones") {
+  constexpr index_t side = 32, L = 3;
+  Tensor<float> image({side, side, 3}), p({side, side, L});
+  for (index_t y = 0; y < side; ++y)
+    for (index_t x = 0; x < side; ++x) {
+      const index_t region = y > 20 ? 2 : x + y / 2 > 16;
+      double sum = 0;
+      for (index_t c = 0; c < 3; ++c) {
+        image.at(y, x, c) = static_cast<float>((region == c ? 180 : 70) + 8 * testing::random().normal());
+        sum += p.at(y, x, c) = static_cast<float>(std::exp((region == c ? 1 : 0) + testing::random().normal()));
+      }
+      for (index_t c = 0; c < L; ++c) p.at(y, x, c) /= static_cast<float>(sum);
+    }
+  const auto inferred = [&](FilterAlgorithm algorithm) {
+    const FilterOptions filter{.algorithm = algorithm};
+    crf::DenseCrf<float> crf(side, side, L);
+    crf.add(crf::GaussianTerm{.filter = filter});
+    crf.add(crf::BilateralTerm{.sxy = 20, .srgb = 13, .filter = filter}, image);
+    return crf.infer(crf::unary_from_probabilities(p), 5).alias({1, side, side, L});
+  };
+  const auto lattice = inferred(FilterAlgorithm::permutohedral), exact = inferred(FilterAlgorithm::exact);
+  const auto labels = models::most_likely(lattice), expected = models::most_likely(exact);
+  double off = 0;
+  int flipped = 0;
+  for (index_t i = 0; i < lattice.numel(); ++i) off += std::abs(lattice.data()[i] - exact.data()[i]);
+  for (index_t i = 0; i < labels.numel(); ++i) flipped += labels.data()[i] != expected.data()[i];
+  CHECK(off / static_cast<double>(lattice.numel()) < 0.015);
+  CHECK(flipped <= side * side / 50);
+}
+
 TEST_CASE("dense CRF: compatibilities by number, vector and matrix") {
   const index_t L = 3;
   const auto u = normal<double>({4, 5, L}), features = normal<double>({20, 2});

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "segnet/core/tensor.hpp"
 #include "segnet/kernels/softmax.hpp"
 
 namespace segnet::crf {
