@@ -136,7 +136,6 @@ TEST_CASE("Lawin: windows are cut and joined; contexts are what the definition s
 }
 
 TEST_CASE("Lawin: a head mixes the positions of its own channels") {
-  const nn::Attention one;
   LargeWindowAttention<double> attention(8, 2);
   nn::eval(attention);
   for (auto& layer : attention.position_mixing) layer.weight.fill(0), layer.bias.fill(0);
