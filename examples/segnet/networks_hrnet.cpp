@@ -33,7 +33,7 @@ Published published(std::int64_t parameters, double giga_multiply_adds, const ch
 }  // namespace
 
 std::vector<NetworkInfo> hrnet_networks() {
-  // Corners are aligned as in the authors' settings for Cityscapes: with OCR.
+  // Corners are aligned where they are in the authors' settings for Cityscapes: with OCR, and in the small ones.
   const auto plain = [](std::int64_t width) { return HrNetOptions{.width = width, .align_corners = false}; };
   const auto ocr = [](std::int64_t width) { return HrNetOptions{.width = width, .ocr = models::OcrOptions{}}; };
   const char *branches = "branches of strides 4 to 32 side by side, 18 channels in the finest; --width",
@@ -42,6 +42,9 @@ std::vector<NetworkInfo> hrnet_networks() {
       hrnet("hrnet-w18", plain(18), branches, published(9'641'119, 36.85, "Cityscapes val 78.8 mean IoU (mmsegmentation)")),
       hrnet("hrnet-w32", plain(32), wider, published(29'546'515, 90.31, "")),
       hrnet("hrnet-w48", plain(48), wider, published(65'859'379, 186.88, "Cityscapes val 80.9 mean IoU")),
+      hrnet("hrnet-w18-small-v1", HrNetOptions::small_v1(), "two blocks for four, one module a stage, 16 channels; --width",
+            published(1'540'819, 8.35, "")),
+      hrnet("hrnet-w18-small-v2", HrNetOptions::small_v2(), "two blocks for four, fewer modules; --width", published(3'939'579, 19.2, "")),
       hrnet("hrnet-ocr-w18", ocr(18), "hrnet-w18's logits improved by what its classes look like in the image; --aux, --width",
             published(12'080'818, 105.9, "Cityscapes val 79.5 mean IoU (mmsegmentation)")),
       hrnet("hrnet-ocr-w32", ocr(32), wider, published(32'953'894, 191.0, "")),
