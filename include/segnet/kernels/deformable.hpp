@@ -38,84 +38,101 @@ struct OutputPixel {
   }
 };
 
-/// The taps of one output pixel in groups that follow each other: arrays over [group][tap], filled up to whole cache lines.
+/// Where the taps of an output pixel read: arrays over [group][tap].
 template <class T>
 struct TapTable {
-  T *y, *x, *scalar;  ///< the points
-  T* weight;          ///< of the corners, times the scalar: of corner k at [k * size + tap]
-  index_t size;
-  std::int32_t* pixel;         ///< where the first corner is in the image; ~that if the others are not all beside and below it
-  std::int32_t *right, *down;  ///< elements from there to the others; right is -1 if nothing is read
+  T *y, *x, *scalar;           ///< the points
+  T* weight;                   ///< of the corners, times the scalar: of corner k at [k * length + tap]
+  std::int32_t* first;         ///< where the first corner is in the image; negative if the others are not all beside and below it, and then
+  std::int32_t *right, *down;  ///< ~first, and the way from there to the others; right is negative if nothing is read
+  index_t length;              ///< between arrays
 
   /// f(p0, p1, p2, p3) with the corners of tap i in an image of C channels and rows of `row` elements; false if it reads nothing.
   template <class E, class F>
   SEGNET_INLINE bool corners(index_t i, E* image, index_t C, index_t row, const F& f) const {
-    index_t first = pixel[i], beside = C, below = row;
-    if (first < 0) {
-      first = ~first, beside = right[i], below = down[i];
-      if (beside < 0) return false;
+    E* p = image + first[i];
+    if (first[i] >= 0) {
+      f(p, p + C, p + row, p + (row + C));
+      return true;
     }
-    E *const upper = image + first * C, *const lower = upper + below;
-    f(upper, upper + beside, lower, lower + beside);
+    if (right[i] < 0) return false;
+    p = image + ~first[i];
+    f(p, p + right[i], p + down[i], p + down[i] + right[i]);
     return true;
+  }
+  /// The table of another pixel, whose entries begin there.
+  [[nodiscard]] SEGNET_INLINE TapTable from(index_t i) const {
+    return {y + i, x + i, scalar + i, weight + i, first + i, right + i, down + i, length};
   }
 };
 
-/// Tables, one for each worker, and how to fill them.
+/// Tables, one for each worker, of several output pixels at a time: enough to fill vectors.
 template <class T>
 class TapTables {
  public:
   static constexpr index_t line = 64 / sizeof(T);
+  [[nodiscard]] static constexpr index_t whole_lines(index_t n) { return (n + line - 1) / line * line; }
 
   explicit TapTables(const DeformedTaps<T>& where)
       : t(where),
-        size((t.g.groups * t.g.taps() + line - 1) / line * line),
-        fixed_(2 * size),
-        numbers_(num_threads() * 7 * size),
-        places_(num_threads() * 3 * size) {
-    for (index_t i = 0; i < size; ++i) {
-      fixed_.data()[i] = static_cast<T>(t.g.tap_row(i % t.g.taps()));
-      fixed_.data()[size + i] = static_cast<T>(t.g.tap_column(i % t.g.taps()));
+        count(t.g.groups * t.g.taps()),
+        pixels(std::max<index_t>(1, 9 * line / count)),
+        length_(whole_lines(pixels * count) + whole_lines(count)),  // who reads a pixel's entries in whole lines may read behind the last
+        grid_(2 * count),
+        numbers_(num_threads() * 7 * length_),
+        places_(num_threads() * 3 * length_) {
+    for (index_t i = 0; i < count; ++i) {
+      grid_.data()[i] = static_cast<T>(t.g.tap_row(i % t.g.taps()));
+      grid_.data()[count + i] = static_cast<T>(t.g.tap_column(i % t.g.taps()));
     }
-    std::fill_n(numbers_.data(), num_threads() * 7 * size, T(1));  // what fills up the last line is computed as well
+    std::fill_n(numbers_.data(), num_threads() * 7 * length_, T(1));
   }
 
   [[nodiscard]] TapTable<T> of(int worker) const {
-    T* const n = numbers_.data() + worker * 7 * size;
-    std::int32_t* const i = places_.data() + worker * 3 * size;
-    return {n, n + size, n + 2 * size, n + 3 * size, size, i, i + size, i + 2 * size};
+    const auto number = [&](index_t array) { return numbers_.data() + (worker * 7 + array) * length_; };
+    const auto place = [&](index_t array) { return places_.data() + (worker * 3 + array) * length_; };
+    return {number(0), number(1), number(2), number(3), place(0), place(1), place(2), length_};
   }
 
-  /// The taps of groups [first, last), rounded up to whole cache lines.
-  [[nodiscard]] SEGNET_INLINE index_t entries(index_t first, index_t last) const {
-    return ((last - first) * t.g.taps() + line - 1) / line * line;
-  }
-
-  /// The table of an output pixel, for groups [first, last).
-  SEGNET_INLINE void fill(const OutputPixel& at, index_t first, index_t last, const TapTable<T>& table) const {
+  /// The table of n output pixels from `at` on, for groups [begin, end): entries [pixel][group][tap].
+  SEGNET_INLINE void fill(OutputPixel at, index_t n, index_t begin, index_t end, const TapTable<T>& table) const {
     const DeformableGeometry& g = t.g;
-    const index_t taps = g.taps(), run = g.offset_group == 2 * taps ? last - first : 1;  // groups whose offsets lie together
-    const T s = static_cast<T>(g.scale), y0 = static_cast<T>(g.centre_row(at.row)), x0 = static_cast<T>(g.centre_column(at.column));
-    const T *const rows = fixed_.data(), *const columns = rows + size;
-    T *const y = table.y, *const x = table.x, *const scalar = table.scalar;
-    for (index_t group = first; group < last; group += run) {
-      const index_t from = (group - first) * taps, n = run * taps;
-      const T *const v = t.offset + at.number * g.offset_pixel + group * g.offset_group + g.vertical(), *const u = v + 1 - 2 * g.vertical();
-      SEGNET_SIMD
-      for (index_t i = 0; i < n; ++i) {
-        y[from + i] = y0 + s * (rows[i] + v[2 * i]);
-        x[from + i] = x0 + s * (columns[i] + u[2 * i]);
+    const index_t taps = g.taps(), run = g.offset_group == 2 * taps ? end - begin : 1;  // groups whose offsets lie together
+    const T s = static_cast<T>(g.scale);
+    const T *const rows = grid_.data(), *const columns = rows + count;
+    T *y = table.y, *x = table.x, *scalar = table.scalar;
+    for (index_t pixel = 0; pixel < n; ++pixel, at.advance(g)) {
+      const T y0 = static_cast<T>(g.centre_row(at.row)), x0 = static_cast<T>(g.centre_column(at.column));
+      for (index_t group = begin; group < end; group += run, y += run * taps, x += run * taps, scalar += run * taps) {
+        const T *const v = t.offset + at.number * g.offset_pixel + group * g.offset_group + g.vertical(), *const u =
+                                                                                                              v + 1 - 2 * g.vertical();
+        SEGNET_SIMD
+        for (index_t i = 0; i < run * taps; ++i) {
+          y[i] = y0 + s * (rows[i] + v[2 * i]);
+          x[i] = x0 + s * (columns[i] + u[2 * i]);
+        }
+        if (t.mask) std::copy_n(t.mask + at.number * g.mask_pixel + group * g.mask_group, run * taps, scalar);
       }
-      if (t.mask) std::copy_n(t.mask + at.number * g.mask_pixel + group * g.mask_group, n, scalar + from);
     }
-    const auto H = static_cast<std::int32_t>(g.H), W = static_cast<std::int32_t>(g.W), C = static_cast<std::int32_t>(g.C);
-    std::int32_t *const pixel = table.pixel, *const right = table.right, *const down = table.down;
-    T *const w0 = table.weight, *const w1 = w0 + size, *const w2 = w1 + size, *const w3 = w2 + size;
+    corners(whole_lines(n * (end - begin) * taps), table);
+  }
+
+  const DeformedTaps<T> t;
+  const index_t count;   ///< taps of a pixel, all groups together
+  const index_t pixels;  ///< of a table
+
+ private:
+  /// Corners and weights of n points, whole lines of them.
+  SEGNET_INLINE void corners(index_t n, const TapTable<T>& table) const {
+    const auto H = static_cast<std::int32_t>(t.g.H), W = static_cast<std::int32_t>(t.g.W), C = static_cast<std::int32_t>(t.g.C);
+    const T *const y = table.y, *const x = table.x, *const scalar = table.scalar;
+    std::int32_t *const first = table.first, *const right = table.right, *const down = table.down;
+    T *const w0 = table.weight, *const w1 = w0 + length_, *const w2 = w1 + length_, *const w3 = w2 + length_;
     const auto entry = [=](index_t i) SEGNET_INLINE_LAMBDA {
       const BilinearPoint<T> point(y[i], x[i], H, W);
       const std::int32_t beside = point.x.index[1] - point.x.index[0], below = point.y.index[1] - point.y.index[0];
       const bool reaches = point.reaches();
-      pixel[i] = (point.y.index[0] * W + point.x.index[0]) ^ (static_cast<std::int32_t>(reaches & (beside > 0) & (below > 0)) - 1);
+      first[i] = (point.y.index[0] * W + point.x.index[0]) * C ^ (static_cast<std::int32_t>(reaches & (beside > 0) & (below > 0)) - 1);
       right[i] = (beside * C) | (static_cast<std::int32_t>(reaches) - 1);
       down[i] = below * (W * C);
       w0[i] = scalar[i] * point.weight(0);
@@ -124,32 +141,40 @@ class TapTables {
       w3[i] = scalar[i] * point.weight(3);
     };
     SEGNET_SIMD
-    for (index_t i = 0; i < entries(first, last); ++i) entry(i);
+    for (index_t i = 0; i < n; ++i) entry(i);
   }
 
-  const DeformedTaps<T> t;
-  const index_t size;  ///< of a table for all groups
-
- private:
-  Scratch<T> fixed_, numbers_;  // rows and columns of the taps
+  index_t length_;
+  Scratch<T> grid_, numbers_;  // grid: rows and columns of the taps
   Scratch<std::int32_t> places_;
 };
 
 /// f(output pixel, table, worker, isa) for output pixels [first, last), with the taps of all groups.
 template <class T, class F>
 void for_tap_tables(const TapTables<T>& tables, index_t first, index_t last, const F& f) {
-  const index_t grain = std::max<index_t>(1, (1 << 14) / (tables.t.g.C * tables.t.g.taps()));
+  const DeformableGeometry& g = tables.t.g;
+  const index_t grain = std::max<index_t>(1, (1 << 14) / (g.C * g.taps() * tables.pixels)) * tables.pixels;
   parallel_workers((last - first + grain - 1) / grain, [&](index_t chunk, int worker) {
     const TapTable<T> table = tables.of(worker);
     vectorized([&](auto isa) SEGNET_INLINE_LAMBDA {
-      OutputPixel at(tables.t.g, first + chunk * grain);
-      for (const index_t end = std::min(last, at.number + grain); at.number < end; at.advance(tables.t.g)) {
-        tables.fill(at, 0, tables.t.g.groups, table);
-        f(at, table, worker, isa);
+      OutputPixel at(g, first + chunk * grain);
+      for (const index_t end = std::min(last, at.number + grain); at.number < end;) {
+        const index_t n = std::min(tables.pixels, end - at.number);
+        tables.fill(at, n, 0, g.groups, table);
+        for (index_t i = 0; i < n; ++i, at.advance(g)) f(at, table.from(i * tables.count), worker, isa);
       }
     });
   });
 }
+
+/// A vector of one number, where channels are too few for any other.
+template <class T>
+struct OneLane {
+  static constexpr int lanes = 1;
+  using Vector = T;
+  SEGNET_INLINE static const T& load(const T* p) { return *p; }
+  SEGNET_INLINE static T& at(T* p) { return *p; }
+};
 
 /// f(c, n) for the parts [c, c + n) of channels [begin, end) that lie together in `rows`.
 template <class E, class F>
@@ -205,7 +230,7 @@ void sample_taps(const DeformedTaps<T>& where, const T* x, index_t first, index_
             for (index_t i = group * taps; i < (group + 1) * taps; ++i, to += rows.tap) {
               const auto read = [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
                 const T* const w = table.weight + i;
-                const T w0 = w[0], w1 = w[table.size], w2 = w[2 * table.size], w3 = w[3 * table.size];
+                const T w0 = w[0], w1 = w[table.length], w2 = w[2 * table.length], w3 = w[3 * table.length];
                 for_channels<T>(n, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
                   assign<count()>(to + c, [&](index_t j) SEGNET_INLINE_LAMBDA {
                     return (w0 * p0[c + j] + w1 * p1[c + j]) + (w2 * p2[c + j] + w3 * p3[c + j]);
@@ -224,27 +249,37 @@ void aggregate_taps(const DeformedTaps<T>& where, const T* x, T* y) {
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
   const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C;
-  detail::for_tap_tables(
-      tables, 0, g.pixels(), [&](const detail::OutputPixel& pixel, const detail::TapTable<T>& table, int, auto) SEGNET_INLINE_LAMBDA {
-        const T* const image = x + pixel.image * g.H * row;
-        for (index_t group = 0; group < g.groups; ++group) {
-          const T* const from = image + group * channels;
-          T* const to = y + pixel.number * g.C + group * channels;
-          for_channels<T>(channels, [&](index_t c, auto count) SEGNET_INLINE_LAMBDA {
-            T s0[count()] = {}, s1[count()] = {}, s2[count()] = {}, s3[count()] = {};
-            for (index_t i = group * taps; i < (group + 1) * taps; ++i)
-              table.corners(i, from + c, g.C, row, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
-                const T* const w = table.weight + i;
-                const T w0 = w[0], w1 = w[table.size], w2 = w[2 * table.size], w3 = w[3 * table.size];
-                for (int j = 0; j < count(); ++j) s0[j] += w0 * p0[j];
-                for (int j = 0; j < count(); ++j) s1[j] += w1 * p1[j];
-                for (int j = 0; j < count(); ++j) s2[j] += w2 * p2[j];
-                for (int j = 0; j < count(); ++j) s3[j] += w3 * p3[j];
-              });
-            for (int j = 0; j < count(); ++j) to[c + j] = (s0[j] + s1[j]) + (s2[j] + s3[j]);
-          });
+  const auto rows = [&](const detail::OutputPixel& pixel, const detail::TapTable<T>& table, int, auto isa) SEGNET_INLINE_LAMBDA {
+    for (index_t group = 0; group < g.groups; ++group) {
+      const T* const from = x + pixel.image * g.H * row + group * channels;
+      T* const to = y + pixel.number * g.C + group * channels;
+      // All channels in vectors of that width, one for each corner, which stay in registers; the last one overlaps the one before.
+      const auto sum = [&](auto width) SEGNET_INLINE_LAMBDA {
+        using V = decltype(width);
+        if (channels < V::lanes) return false;
+        for (index_t block = 0; block < channels; block += V::lanes) {
+          const index_t c = std::min(block, channels - V::lanes);
+          typename V::Vector s0{}, s1{}, s2{}, s3{};
+          const T* w = table.weight + group * taps;
+          for (index_t i = group * taps; i < (group + 1) * taps; ++i, ++w)
+            table.corners(i, from + c, g.C, row, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
+              s0 += w[0] * V::load(p0);
+              s1 += w[table.length] * V::load(p1);
+              s2 += w[2 * table.length] * V::load(p2);
+              s3 += w[3 * table.length] * V::load(p3);
+            });
+          V::at(to + c) = (s0 + s1) + (s2 + s3);
         }
-      });
+        return true;
+      };
+      if constexpr (decltype(isa)::value >= Isa::avx512)
+        if (sum(Simd<T, Isa::avx512>{})) continue;
+      if constexpr (decltype(isa)::value >= Isa::avx2)
+        if (sum(Simd<T, Isa::avx2>{})) continue;
+      sum(Simd<T, Isa::baseline>{}) || sum(detail::OneLane<T>{});
+    }
+  };
+  detail::for_tap_tables(tables, 0, g.pixels(), rows);
 }
 
 /// The transpose in x: dx += q(pixel - first, tap, c) * mask, spread over the corners of each point, for output pixels [first, last).
@@ -266,7 +301,7 @@ void scatter_taps(const DeformedTaps<T>& where, const TapRows<const T>& q, index
     vectorized([&]() SEGNET_INLINE_LAMBDA {
       detail::OutputPixel pixel(g, std::max(first, image * pixels));
       for (; pixel.number < std::min(last, (image + 1) * pixels); pixel.advance(g)) {
-        tables.fill(pixel, begin / blocks, (end - 1) / blocks + 1, table);
+        tables.fill(pixel, 1, begin / blocks, (end - 1) / blocks + 1, table);
         for (index_t group = begin / blocks; group * blocks < end; ++group) {
           const index_t c0 = group * channels + std::max<index_t>(0, begin - group * blocks) * block;
           const index_t c1 = group * channels + std::min(channels, (end - group * blocks) * block);
@@ -278,7 +313,7 @@ void scatter_taps(const DeformedTaps<T>& where, const TapRows<const T>& q, index
                 table.corners(entry + k, to + at + c, g.C, row, [&](T* p0, T* p1, T* p2, T* p3) SEGNET_INLINE_LAMBDA {
                   T* const corner[4] = {p0, p1, p2, p3};
                   for (int i = 0; i < 4; ++i) {
-                    const T w = table.weight[i * table.size + entry + k];
+                    const T w = table.weight[i * table.length + entry + k];
                     assign<count()>(corner[i], [&](index_t j) SEGNET_INLINE_LAMBDA { return corner[i][j] + w * gradient[k * q.tap + j]; });
                   }
                 });
@@ -297,9 +332,9 @@ void grad_taps(const DeformedTaps<T>& where, const T* x, const TapRows<const T>&
   const DeformableGeometry& g = where.g;
   const detail::TapTables<T> tables(where);
   constexpr index_t line = detail::TapTables<T>::line;
-  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C, rows = 4 * tables.size;
+  const index_t taps = g.taps(), channels = g.group_channels(), row = g.W * g.C, size = tables.whole_lines(tables.count), rows = 4 * size;
   const bool whole_lines = channels >= line && (q.channels == 0 || q.channels >= line);  // the first of a group assigns
-  const Scratch<T> products(num_threads() * rows * line), sums(num_threads() * (rows + 3 * tables.size));
+  const Scratch<T> products(num_threads() * rows * line), sums(num_threads() * (rows + 3 * size));
   std::fill_n(products.data(), num_threads() * rows * line, T(0));
   const auto H = static_cast<std::int32_t>(g.H), W = static_cast<std::int32_t>(g.W);
   const T scale = static_cast<T>(g.scale);
@@ -319,16 +354,15 @@ void grad_taps(const DeformedTaps<T>& where, const T* x, const TapRows<const T>&
                 table.corners(i, image + at + c, g.C, row, [&](const T* p0, const T* p1, const T* p2, const T* p3) SEGNET_INLINE_LAMBDA {
                   const T* const corner[4] = {p0, p1, p2, p3};
                   for (int k = 0; k < 4; ++k) {
-                    T* const to = product + (k * tables.size + i) * line;
+                    T* const to = product + (k * size + i) * line;
                     if (fresh) assign<length()>(to, [&](index_t j) SEGNET_INLINE_LAMBDA { return gradient[j] * corner[k][j]; });
                     else assign<length()>(to, [&](index_t j) SEGNET_INLINE_LAMBDA { return to[j] + gradient[j] * corner[k][j]; });
                   }
                 });
             });
           });
-        T *const d0 = sums.data() + worker * (rows + 3 * tables.size), *const d1 = d0 + tables.size, *const d2 = d1 + tables.size,
-                 *const d3 = d2 + tables.size, *const along_y = d0 + rows, *const along_x = along_y + tables.size,
-                 *const value = along_x + tables.size;
+        T *const d0 = sums.data() + worker * (rows + 3 * size), *const d1 = d0 + size, *const d2 = d1 + size, *const d3 = d2 + size,
+                 *const along_y = d0 + rows, *const along_x = along_y + size, *const value = along_x + size;
         detail::add_rows<decltype(isa)::value>(product, rows, line, d0);
         // The rest is arithmetic on a few numbers a tap.
         const T *const y_ = table.y, *const x_ = table.x, *const scalar = table.scalar;
@@ -345,7 +379,7 @@ void grad_taps(const DeformedTaps<T>& where, const T* x, const TapRows<const T>&
           value[i] = math::select(reaches, point.y.weight[0] * upper + point.y.weight[1] * lower, T(0));
         };
         SEGNET_SIMD
-        for (index_t i = 0; i < tables.size; ++i) entry(i);
+        for (index_t i = 0; i < size; ++i) entry(i);
         for (index_t group = 0; group < g.groups; ++group) {
           const index_t o = pixel.number * g.offset_pixel + group * g.offset_group, m = pixel.number * g.mask_pixel + group * g.mask_group;
           const index_t i = group * taps;

@@ -82,8 +82,7 @@ struct DeformableGeometry {
   const Shape x = c.x_shape();
   if (groups < 1) throw ValueError(op, "groups", "at least 1", concat(groups));
   if (c.C % groups) throw ShapeError(op, "x", concat("[N, H, W, C] with C a multiple of groups = ", groups), x);
-  constexpr index_t most = (index_t{1} << 31) - 1;
-  if (c.H * c.W > most || c.W * c.C > most) throw ShapeError(op, "x", "[N, H, W, C] with H * W and W * C below 2^31", x);
+  if (c.H * c.W * c.C >> 31) throw ShapeError(op, "x", "[N, H, W, C] with H * W * C below 2^31", x);
   return {.N = c.N,
           .H = c.H,
           .W = c.W,
