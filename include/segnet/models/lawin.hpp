@@ -109,7 +109,7 @@ struct LargeWindowAttention {
       const auto sums = matmul(cast<T>(stack(weights)), parts) + cast<T>(reshape(stack(biases), {heads, P, 1}));
       y = x + reshape(permute(reshape(sums, {heads, P, B, C / heads}), {2, 1, 0, 3}), x.shape());
     }
-    return nn::detail::observed(this, "PositionMixing", x, y, B * C * P * P);
+    return nn::detail::observed(&position_mixing, "PositionMixing", x, y, B * C * P * P);
   }
 };
 
