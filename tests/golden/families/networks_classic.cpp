@@ -16,7 +16,7 @@ void add_networks_classic(Registry& registry) {
       o.layers.clear();
       for (const Json& count : args["layers"].array()) o.layers.push_back(static_cast<int>(count.integer()));
     }
-    models::FcDenseNet<T, D> net(o);
+    auto net = nn::unfilled<models::FcDenseNet<T, D>>(o);
     // Each layer rectifies all maps before it anew: ten times as many ReLUs that may fall to either side as in other networks.
     run_network(c, net, [&](const Tensor<T, D>& x) { return std::vector<NamedOutput<T, D>>{{"y", net(x)}}; }, 2e-2);
   });
