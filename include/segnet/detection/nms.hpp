@@ -16,7 +16,11 @@ namespace detail {
   std::vector<index_t> order(static_cast<std::size_t>(scores.numel()));
   std::iota(order.begin(), order.end(), index_t{0});
   const float* const s = scores.data();
-  std::stable_sort(order.begin(), order.end(), [s](index_t a, index_t b) { return s[a] > s[b] || (s[a] != s[a] && s[b] == s[b]); });
+  std::sort(order.begin(), order.end(), [s](index_t a, index_t b) {
+    const bool nan_a = s[a] != s[a], nan_b = s[b] != s[b];
+    if (s[a] > s[b] || (nan_a && !nan_b)) return true;
+    return !(s[b] > s[a] || (nan_b && !nan_a)) && a < b;
+  });
   return order;
 }
 
@@ -59,13 +63,14 @@ inline void check_scores_of_boxes(const char* op, const Tensor<float>& boxes, co
   std::vector<index_t> rank(order.size()), by_class(order), keep;
   for (std::size_t r = 0; r < order.size(); ++r) rank[static_cast<std::size_t>(order[r])] = static_cast<index_t>(r);
   const auto class_of = [&](index_t i) { return classes.data()[i]; };
-  std::stable_sort(by_class.begin(), by_class.end(), [&](index_t a, index_t b) { return class_of(a) < class_of(b); });
+  const auto ranked = [&](index_t i) { return rank[static_cast<std::size_t>(i)]; };
+  std::sort(by_class.begin(), by_class.end(),
+            [&](index_t a, index_t b) { return class_of(a) != class_of(b) ? class_of(a) < class_of(b) : ranked(a) < ranked(b); });
   for (auto first = by_class.begin(); first != by_class.end();) {
     const auto last = std::find_if(first, by_class.end(), [&](index_t i) { return class_of(i) != class_of(*first); });
     detail::suppress(boxes, {first, last}, static_cast<float>(iou_threshold), keep);
     first = last;
   }
-  const auto ranked = [&](index_t i) { return rank[static_cast<std::size_t>(i)]; };
   std::sort(keep.begin(), keep.end(), [&](index_t a, index_t b) { return ranked(a) < ranked(b); });
   return keep;
 }

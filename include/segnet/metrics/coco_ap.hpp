@@ -96,7 +96,9 @@ struct CocoPairs {
   std::vector<double> overlap;  // [found, objects]
 
   void finish(CocoOverlap kind) {
-    std::stable_sort(found.begin(), found.end(), [](const auto* a, const auto* b) { return a->score > b->score; });
+    std::sort(found.begin(), found.end(), [](const auto* a, const auto* b) {  // all from one list, whose order decides between equals
+      return a->score != b->score ? a->score > b->score : a < b;
+    });
     found.resize(std::min<std::size_t>(found.size(), 100));
     for (const auto* d : found)
       for (const auto* o : objects) overlap.push_back(coco_overlap(kind, *d, *o));
@@ -110,10 +112,11 @@ enum class CocoOutcome : std::uint8_t { right, wrong, ignored };
 /// what counts in this range of areas first, to the rest only if nothing of that fits. Of equal overlaps the last.
 [[nodiscard]] inline std::vector<CocoOutcome> coco_match(const CocoPairs& p, double threshold, const double (&area)[2], CocoOverlap kind) {
   const auto outside = [&](double a) { return a < area[0] || a > area[1]; };
-  std::vector<std::size_t> order(p.objects.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
   const auto ignored = [&](std::size_t o) { return p.objects[o]->crowd || outside(p.objects[o]->area); };
-  std::stable_partition(order.begin(), order.end(), [&](std::size_t o) { return !ignored(o); });
+  std::vector<std::size_t> order;
+  for (const bool last : {false, true})
+    for (std::size_t o = 0; o < p.objects.size(); ++o)
+      if (ignored(o) == last) order.push_back(o);
   std::vector<bool> used(p.objects.size(), false);
   std::vector<CocoOutcome> outcomes;
   for (std::size_t d = 0; d < p.found.size(); ++d) {
@@ -173,12 +176,15 @@ enum class CocoOutcome : std::uint8_t { right, wrong, ignored };
               all.emplace_back(pairs.found[d]->score, outcomes[i][d]);
             ++i;
           }
-          std::stable_sort(all.begin(), all.end(), [](const auto& x, const auto& y) { return x.first > y.first; });
+          std::vector<std::size_t> order(all.size());
+          std::iota(order.begin(), order.end(), std::size_t{0});
+          std::sort(order.begin(), order.end(),
+                    [&](std::size_t x, std::size_t y) { return all[x].first != all[y].first ? all[x].first > all[y].first : x < y; });
           std::vector<double> recall, precision;
           double right = 0, wrong = 0;
-          for (const auto& [score, outcome] : all) {
-            right += outcome == detail::CocoOutcome::right;
-            wrong += outcome == detail::CocoOutcome::wrong;
+          for (const std::size_t o : order) {
+            right += all[o].second == detail::CocoOutcome::right;
+            wrong += all[o].second == detail::CocoOutcome::wrong;
             recall.push_back(right / static_cast<double>(wanted));
             precision.push_back(right / (right + wrong + std::numeric_limits<double>::epsilon()));
           }
