@@ -34,34 +34,48 @@ double relative_difference(const Tensor<T, Cpu>& a, const Tensor<U, Cpu>& b, dou
   return max_difference(a, b) / largest;
 }
 
+/// y = f(x) behind a pointer, so that what goes on around it is compiled once for each type.
+template <class T, class D>
+class Called {
+ public:
+  using Inputs = std::vector<Tensor<T, D>>;
+  template <class F>
+  Called(const F& f) : f_(&f), call_([](const void* p, const Inputs& x) -> Tensor<T, D> { return (*static_cast<const F*>(p))(x); }) {}
+  Tensor<T, D> operator()(const Inputs& x) const { return call_(f_, x); }
+
+ private:
+  const void* f_;
+  Tensor<T, D> (*call_)(const void*, const Inputs&);
+};
+
 /// Runs y = f(inputs) and backward from a random dy on the CPU and on the GPU, and compares y and every gradient: equal bits for
-/// tolerance 0, else relative_difference of at most that. f takes a const std::vector<Tensor<T, D>>& for either D and returns a
-/// Tensor<T, D>; what else it needs it moves itself (`labels.to<D>()`). Fresh GPU memory is filled with NaN meanwhile, and the GPU
-/// runs twice: both runs must give the same bits.
-template <class T, class F>
-void check_same_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<T>>& inputs, double tolerance = 0) {
+/// tolerance 0, else relative_difference of at most that. Fresh GPU memory is filled with NaN meanwhile, and the GPU runs twice: both
+/// runs must give the same bits.
+template <class T>
+void check_same_results(const std::string& what, const Called<T, Cpu>& on_cpu, const Called<T, Cuda>& on_cuda,
+                        const std::vector<Tensor<T>>& inputs, double tolerance) {
   INFO(what);
   struct Result {
     Tensor<T> y;
     std::vector<Tensor<T>> gradients;
   };
   Tensor<T> dy;
-  const auto run = [&]<class D>(D) {
+  const auto run = [&]<class D>(const Called<T, D>& f) {
     std::vector<Tensor<T, D>> x;
     for (const auto& input : inputs) {
       x.push_back(input.clone().template to<D>().detach());
       if (x.back() && x.back().numel() > 0) x.back().requires_grad();
     }
-    const Tensor<T, D> y = f(std::as_const(x));
+    const Tensor<T, D> y = f(x);
     if (!dy) dy = integers<T>(y.shape(), -3, 3);
     if (y.tracked()) y.backward(dy.template to<D>());
     Result result{y.detach().template to<Cpu>(), {}};
     for (const auto& leaf : x) result.gradients.push_back(leaf.grad() ? leaf.grad().template to<Cpu>() : Tensor<T>{});
     return result;
   };
-  const Result expected = run(Cpu{});
+  const Result expected = run(on_cpu);
   poison_fresh_memory<Cuda>(true);
-  const Result got = run(Cuda{}), again = run(Cuda{});
+  const Result got = run(on_cuda), again = run(on_cuda);
   poison_fresh_memory<Cuda>(false);
   CHECK(relative_difference(got.y, expected.y) <= tolerance);
   CHECK(equal(again.y, got.y));
@@ -73,11 +87,17 @@ void check_same_on_gpu(const std::string& what, const F& f, const std::vector<Te
     CHECK(equal(again.gradients[i], got.gradients[i]));
   }
 }
+/// f takes a const std::vector<Tensor<T, D>>& for either D and returns a Tensor<T, D>; what else it needs it moves itself
+/// (`labels.to<D>()`).
+template <class T, class F>
+void check_same_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<T>>& inputs, double tolerance = 0) {
+  check_same_results<T>(what, f, f, inputs, tolerance);
+}
 
-/// The same for bfloat16, held against float on the CPU: f takes vectors of Tensor<float, Cpu> and of Tensor<bfloat16, Cuda>. The inputs
-/// and dy must be bfloat16's own numbers (small integers are). What is computed in float and rounded once is within 1/256.
-template <class F>
-void check_bfloat16_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<float>>& inputs, double tolerance = 1. / 256) {
+/// The same for bfloat16, held against float on the CPU. The inputs and dy must be bfloat16's own numbers (small integers are). What is
+/// computed in float and rounded once is within 1/256.
+inline void check_bfloat16_results(const std::string& what, const Called<float, Cpu>& on_cpu, const Called<bfloat16, Cuda>& on_cuda,
+                                   const std::vector<Tensor<float>>& inputs, double tolerance) {
   INFO(what);
   const auto leaves_of = [&](auto convert) {
     std::vector<decltype(convert(inputs[0]))> leaves;
@@ -88,19 +108,24 @@ void check_bfloat16_on_gpu(const std::string& what, const F& f, const std::vecto
     return leaves;
   };
   const auto expected = leaves_of([](const Tensor<float>& t) { return t.clone(); });
-  const Tensor<float> y = f(expected), dy = integers<float>(y.shape(), -3, 3);
+  const Tensor<float> y = on_cpu(expected), dy = integers<float>(y.shape(), -3, 3);
   if (y.tracked()) y.backward(dy);
   poison_fresh_memory<Cuda>(true);
   const auto got = leaves_of([](const Tensor<float>& t) { return t ? cast<bfloat16>(t.to<Cuda>()) : Tensor<bfloat16, Cuda>{}; });
-  const Tensor<bfloat16, Cuda> z = f(got);
+  const Tensor<bfloat16, Cuda> z = on_cuda(got);
   if (z.tracked()) z.backward(cast<bfloat16>(dy.to<Cuda>()));
   poison_fresh_memory<Cuda>(false);
-  CHECK(relative_difference(z.detach().template to<Cpu>(), y) <= tolerance);
+  CHECK(relative_difference(z.detach().to<Cpu>(), y) <= tolerance);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     INFO("gradient of input ", i);
     REQUIRE(static_cast<bool>(got[i].grad()) == static_cast<bool>(expected[i].grad()));
-    if (got[i].grad()) CHECK(relative_difference(got[i].grad().template to<Cpu>(), expected[i].grad()) <= tolerance);
+    if (got[i].grad()) CHECK(relative_difference(got[i].grad().to<Cpu>(), expected[i].grad()) <= tolerance);
   }
+}
+/// f takes vectors of Tensor<float, Cpu> and of Tensor<bfloat16, Cuda>.
+template <class F>
+void check_bfloat16_on_gpu(const std::string& what, const F& f, const std::vector<Tensor<float>>& inputs, double tolerance = 1. / 256) {
+  check_bfloat16_results(what, f, f, inputs, tolerance);
 }
 
 }  // namespace segnet::testing
