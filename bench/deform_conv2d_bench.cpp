@@ -1,17 +1,16 @@
-// DCNv3 in the four stages of InternImage-T at 512 x 512, and deformable 3 x 3 convolutions of ResNet-50: all contenders in turns, medians
-// and their ratio to segnet's, on one thread unless OMP_NUM_THREADS says otherwise; each result is held against segnet's.
+// DCNv3 in the four stages of InternImage-T at 512 x 512, and deformable 3 x 3 convolutions of ResNet-50; offsets of a standard deviation
+// of a pixel. Each peer's results are held against segnet's.
 //
-// GB/s are of the bytes that must be moved (x, offsets, scalars and weight read, y written; back, those and dy read, gradients written),
-// and %copy is their share of what copying 32 MiB reaches in the same turns; %fma is the share of multiply-adds on registers alone.
-// Operations: dcnv3 10 for each tap and channel, deform_conv2d 8 (10 with a mask) and 2 for each output channel; back twice as many.
+// B/s are of the bytes that must be moved: x, offsets, scalars and weight read, y written; back, those and dy read, gradients written.
+// %roof is the larger share of copying 32 MiB and of multiply-adds on registers alone, both measured just before. Operations: dcnv3 10 for
+// each tap and channel; deform_conv2d 8, or 10 with a mask, and 2 for each output channel; back twice as many.
 #include "deform_conv2d_bench.hpp"
 
 #include <cmath>
-#include <cstdio>
-#include <cstring>
 
+#include "bandwidth.hpp"
+#include "context.hpp"
 #include "fma_peak.hpp"
-#include "interleaved.hpp"
 #include "segnet/core/random.hpp"
 #include "segnet/kernels/dcnv3.hpp"
 #include "segnet/kernels/deform_conv2d.hpp"
@@ -66,13 +65,14 @@ struct Run {
   }
 };
 
-const DeformContender ours{"segnet", [](const DeformProblem& p) { return [run = Run(p)] { run.forward(); }; },
+const DeformContender ours{"segnet", true, true, [](const DeformProblem& p) { return [run = Run(p)] { run.forward(); }; },
                            [](const DeformProblem& p) { return [run = Run(p)] { run.backward(); }; }};
 
 /// dcnv3 as its formula says, tap by tap and channel by channel.
-const DeformContender loops{"plain loops",
-                            [](const DeformProblem& p) -> std::function<void()> {
-                              if (!p.v3) return {};
+const DeformContender loops{"loops",
+                            true,
+                            false,
+                            [](const DeformProblem& p) {
                               return [run = Run(p)] {
                                 const auto& [q, image, offsets, scalars, weight, g, unused] = run;
                                 for (index_t i = 0; i < g.pixels(); ++i)
@@ -101,80 +101,58 @@ bool close(const Tensor<float>& a, const Tensor<float>& b) {
   return off <= 1e-4 * largest;
 }
 
-/// Rows of the table: forward and back.
-bool compare(const char* name, bool v3, bool mask, long side, long C) {
+struct Case {
+  const char* name;
+  bool v3, mask;
+  long side, C;
+};
+const Case cases[] = {{"v3_stage1", true, true, 128, 64}, {"v3_stage2", true, true, 64, 128},  {"v3_stage3", true, true, 32, 256},
+                      {"v3_stage4", true, true, 16, 512}, {"v1_conv3", false, false, 64, 128}, {"v2_conv3", false, true, 64, 128},
+                      {"v2_conv4", false, true, 32, 256}};
+
+void deform(benchmark::State& state, const Case& c, const DeformContender& contender, bool back) {
   Generator random{1, 0};
-  const Run shapes({v3, side, C, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr});
+  const Run shapes({c.v3, c.side, c.C, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr});
   const auto draw = [&](const Shape& s, double std) { return random_normal<float>(s, random, 0, std); };
-  const auto x = draw(shapes.image, 1), offset = draw(shapes.offsets, 1), w = draw(shapes.weight, 0.05), dy = draw(shapes.image, 1);
-  const auto scalars = draw(shapes.scalars, 0.3);
-  std::vector<DeformContender> all{ours, loops};
-  for (const auto& peer : deform_contenders()) all.push_back(peer);
-  const auto from = full<std::uint8_t>({32 << 20}, 1), to = full<std::uint8_t>({32 << 20}, 2);
-  bool same = true;
-  for (const bool back : {false, true}) {
-    std::vector<std::function<void()>> calls;
-    std::vector<double> first;
-    std::vector<std::string> names;
-    std::vector<std::vector<Tensor<float>>> kept;
-    double flop = 0, bytes = 0;
-    for (const auto& contender : all) {
-      std::vector<Tensor<float>> results{zeros<float>(x.shape()), zeros<float>(x.shape()), zeros<float>(offset.shape()),
-                                         zeros<float>(scalars.shape()), zeros<float>(w.shape())};
-      const DeformProblem p{v3,
-                            side,
-                            C,
-                            x.data(),
-                            offset.data(),
-                            mask ? scalars.data() : nullptr,
-                            w.data(),
-                            dy.data(),
-                            results[0].data(),
-                            results[1].data(),
-                            results[2].data(),
-                            results[3].data(),
-                            results[4].data()};
-      const auto& make = back ? contender.backward : contender.forward;
-      const std::function<void()> call = make ? make(p) : nullptr;
-      if (!call) continue;
-      flop = Run(p).flop() * (back ? 2 : 1), bytes = Run(p).bytes(back);
-      first.push_back(seconds_of(call));
-      for (std::size_t i = 0; !kept.empty() && i < results.size(); ++i)
-        if (!close(kept[0][i], results[i])) {
-          std::printf("%s: %s computes something else (%zu)\n", name, contender.name.c_str(), i);
-          same = false;
-        }
-      kept.push_back(results);
-      calls.push_back(call);
-      names.push_back(contender.name);
-    }
-    calls.push_back([&] {
-      parallel_for(from.numel(), 1 << 20,
-                   [&](index_t a, index_t b) { std::memcpy(to.data() + a, from.data() + a, static_cast<std::size_t>(b - a)); });
-    });
-    first.push_back(seconds_of(calls.back()));
-    const double peak = fma_peak();
-    const auto seconds = medians_in_turns(calls, first, {.seconds = 1.5});
-    const double copy = 2. * (32 << 20) / seconds.back();
-    std::printf("%-22s %-8s %8.3f ms %7.1f GFLOP/s (%3.0f %%fma) %6.1f GB/s (%3.0f %%copy)", name, back ? "backward" : "forward",
-                1e3 * seconds[0], flop / seconds[0] * 1e-9, 100 * flop / seconds[0] / peak, bytes / seconds[0] * 1e-9,
-                100 * bytes / seconds[0] / copy);
-    for (std::size_t k = 1; k < names.size(); ++k) std::printf("  %s %.2f", names[k].c_str(), seconds[k] / seconds[0]);
-    std::printf("\n");
+  const auto x = draw(shapes.image, 1), offset = draw(shapes.offsets, 1), mask = draw(shapes.scalars, 0.3), w = draw(shapes.weight, 0.05),
+             dy = draw(shapes.image, 1);
+  std::vector<Tensor<float>> results[2];
+  std::function<void()> run;
+  double flop = 0, bytes = 0;
+  for (const DeformContender* who : {&ours, &contender}) {
+    auto& r = results[who == &contender];
+    for (const Tensor<float>& like : {x, x, offset, mask, w}) r.push_back(zeros<float>(like.shape()));
+    const DeformProblem p{c.v3,       c.side,    c.C,         x.data(),    offset.data(), c.mask ? mask.data() : nullptr,
+                          w.data(),   dy.data(), r[0].data(), r[1].data(), r[2].data(),   r[3].data(),
+                          r[4].data()};
+    run = (back ? who->backward : who->forward)(p);
+    if (!run) return state.SkipWithError("not there");
+    run();
+    flop = Run(p).flop() * (back ? 2 : 1), bytes = Run(p).bytes(back);
   }
-  return same;
+  for (std::size_t i = 0; i < results[0].size() && &contender != &ours; ++i)
+    if (!close(results[0][i], results[1][i])) return state.SkipWithError("not what segnet computes");
+  const double copy = copy_bandwidth(32 << 20), peak = fma_peak();
+  for (auto _ : state) run();
+  report_bandwidth(state, bytes, copy);
+  const auto rate = benchmark::Counter::kIsIterationInvariantRate;
+  state.counters["FLOP/s"] = benchmark::Counter(flop, rate);
+  state.counters["%roof"] = benchmark::Counter(100 * std::max(flop / peak, bytes / copy), rate);
 }
 
 }  // namespace
 
-int main() {
-  bool same = true;
-  same &= compare("dcnv3 128 64", true, true, 128, 64);
-  same &= compare("dcnv3 64 128", true, true, 64, 128);
-  same &= compare("dcnv3 32 256", true, true, 32, 256);
-  same &= compare("dcnv3 16 512", true, true, 16, 512);
-  same &= compare("v1 64 128", false, false, 64, 128);
-  same &= compare("v2 64 128", false, true, 64, 128);
-  same &= compare("v2 32 256", false, true, 32, 256);
-  return same ? 0 : 1;
+int main(int argc, char** argv) {
+  std::vector<const DeformContender*> all{&ours, &loops};
+  for (const auto& peer : deform_contenders()) all.push_back(&peer);
+  for (const Case& c : cases)
+    for (const bool back : {false, true})
+      for (const DeformContender* contender : all)
+        if (contender->takes(c.v3) && (back ? contender->backward : contender->forward))
+          benchmark::RegisterBenchmark(concat("deform", back ? "_backward/" : "/", c.name, "/", contender->name).c_str(),
+                                       [=](benchmark::State& state) { deform(state, c, *contender, back); })
+              ->UseRealTime();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
 }

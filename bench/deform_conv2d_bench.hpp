@@ -13,10 +13,12 @@ struct DeformProblem {
   const float *x, *offset, *mask, *w, *dy;  ///< mask null: version 1
   float *y, *dx, *doffset, *dmask, *dw;
 };
-/// Of one library: calls that compute y, and all gradients. Without a function: not that operator.
+/// Of one library: calls that compute y, and all gradients; empty where it has none.
 struct DeformContender {
   std::string name;
+  bool v3, v12;  ///< which of the operators it has
   std::function<std::function<void()>(const DeformProblem&)> forward, backward;
+  [[nodiscard]] bool takes(bool is_v3) const { return is_v3 ? v3 : v12; }
 };
 
 /// Everybody who takes part; other files of this program add themselves.

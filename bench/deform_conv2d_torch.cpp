@@ -56,7 +56,6 @@ auto operation(const char* name) {
 }
 
 std::function<void()> forward_v2(const DeformProblem& p) {
-  if (p.v3 || !torchvision()) return {};
   return [p, t = Operands(p), call = operation<Forward>("torchvision::deform_conv2d"), first = true]() mutable {
     const at::NoGradGuard guard;
     const at::Tensor y = call.call(t.x, t.w, t.offset, t.mask, t.bias, 1, 1, 1, 1, 1, 1, 1, 1, t.modulated);
@@ -65,7 +64,6 @@ std::function<void()> forward_v2(const DeformProblem& p) {
   };
 }
 std::function<void()> backward_v2(const DeformProblem& p) {
-  if (p.v3 || !torchvision()) return {};
   return [p, t = Operands(p), call = operation<Backward>("torchvision::_deform_conv2d_backward"), first = true]() mutable {
     const at::NoGradGuard guard;
     const auto [dx, dw, doffset, dmask, db] = call.call(t.dy, t.x, t.w, t.offset, t.mask, t.bias, 1, 1, 1, 1, 1, 1, 1, 1, t.modulated);
@@ -93,7 +91,6 @@ at::Tensor regular_grid(long side) {
   return at::stack({x, y}, -1).reshape({side * side, 1, 9, 2});
 }
 std::function<void()> forward_v3(const DeformProblem& p) {
-  if (!p.v3) return {};
   at::set_num_threads(segnet::num_threads());
   return [p, regular = regular_grid(p.side), x = nhwc(p.x, p.side, p.C), offset = nhwc(p.offset, p.side, p.C / 16 * 18),
           mask = nhwc(p.mask, p.side, p.C / 16 * 9), first = true]() mutable {
@@ -103,7 +100,10 @@ std::function<void()> forward_v3(const DeformProblem& p) {
     first = false;
   };
 }
-const bool added = (deform_contenders().push_back({"torchvision", forward_v2, backward_v2}),
-                    deform_contenders().push_back({"LibTorch", forward_v3, {}}), true);
+const bool added = [] {
+  deform_contenders().push_back({"torch", true, false, forward_v3, {}});
+  if (torchvision()) deform_contenders().push_back({"torchvision", false, true, forward_v2, backward_v2});
+  return true;
+}();
 
 }  // namespace
