@@ -24,7 +24,7 @@ namespace segnet {
 /// @throws ShapeError, ValueError: as `conv2d`; ShapeError: offset, mask
 /// An offset beyond the image reads zero, whatever its size; NaN gives NaN. Gradients to all (to an offset at integers that to the right;
 /// none beyond the image). Same bits for any number of threads, and on the GPU always: there what goes to x is sorted by its pixel.
-/// Memory beyond y: 8 MiB for columns, on the GPU 64 MiB, and when x wants a gradient three times as much again.
+/// Memory beyond y: 8 MiB for columns, on the GPU 64 MiB; there the pass back has an image's at least, and sorts what goes to x.
 template <class T, class D>
 [[nodiscard]] Tensor<T, D> deform_conv2d(const Tensor<T, D>& x, const Tensor<T, D>& offset, const Tensor<T, D>& w,
                                          const std::type_identity_t<Tensor<T, D>>& b = {},
