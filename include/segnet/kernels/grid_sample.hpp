@@ -44,7 +44,7 @@ enum class GridPadding {
 namespace kernels {
 
 /// Pixels that a point reads along an axis.
-[[nodiscard]] constexpr int grid_taps(GridSampleMode mode) {
+[[nodiscard]] SEGNET_HOST_DEVICE constexpr int grid_taps(GridSampleMode mode) {
   return mode == GridSampleMode::nearest ? 1 : mode == GridSampleMode::bilinear ? 2 : 4;
 }
 
