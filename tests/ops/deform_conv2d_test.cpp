@@ -512,6 +512,24 @@ TEST_CASE("nn::DCNv3: gradients through everything, with the gate") {
   check_gradients("DCNv3", [&](const auto& in) { return layer(in[0]); }, inputs, {.rtol = 1e-5, .max_elements = 6});
 }
 
+TEST_CASE("nn::DCNv4: nothing is aggregated at the start; names, parameters, counts") {
+  for (const auto& [channels, groups, parameters] :
+       {std::tuple(64, 4, 15536), std::tuple(128, 8, 60760), std::tuple(256, 16, 242352), std::tuple(512, 32, 968032)})
+    CHECK(nn::num_parameters(nn::DCNv4<float>(channels, {.groups = groups, .output_bias = nn::Bias::no})) == parameters);
+  nn::DCNv4<double> layer(4, {.groups = 2, .dw_kernel = 3, .remove_center = true});
+  const auto x = normal<double>({1, 3, 4, 4});
+  CHECK(equal(layer(x).detach(), zeros<double>(x.shape())));
+  std::string names;
+  for (const auto& entry : nn::state_dict<double>(layer)) names += entry.name + " ";
+  CHECK(names ==
+        "offset_mask_dw.weight offset_mask_dw.bias offset_mask.weight offset_mask.bias value_proj.weight value_proj.bias "
+        "output_proj.weight output_proj.bias ");
+  auto parameters = nn::parameters<double>(layer);
+  for (auto& p : parameters) p.copy_from(normal<double>(p.shape(), 0, 0.3));
+  parameters.push_back(x);
+  check_gradients("DCNv4", [&](const auto& in) { return layer(in.back()); }, parameters, {.rtol = 1e-5, .max_elements = 6});
+}
+
 TEST_CASE("nn::DeformConv2dPack: at the start a convolution, with a mask half of it") {
   const auto x = integers<float>({1, 5, 6, 4}, -3, 3);
   for (const nn::Modulation modulation : {nn::Modulation::no, nn::Modulation::yes}) {

@@ -1,6 +1,8 @@
 // Deformable convolutions as layers. Those of bfloat16 keep float parameters (`Master<T>`).
 #pragma once
 
+#include <optional>
+
 #include "segnet/nn/conv.hpp"
 #include "segnet/nn/linear.hpp"
 #include "segnet/nn/norm.hpp"
@@ -167,6 +169,61 @@ struct DCNv3 {
     return output_proj(y);
   }
   SEGNET_FIELDS(center_feature_scale_proj_weight, center_feature_scale_proj_bias, dw_conv, offset, mask, input_proj, output_proj)
+};
+
+struct DCNv4LayerOptions {
+  index_t groups = 4;
+  index_t kernel = 3, dilation = 1;  ///< padded so that sizes stay: an odd kernel
+  index_t dw_kernel = 0;             ///< of a depth-wise convolution before offset_mask, odd; 0: none
+  double offset_scale = 1;
+  bool remove_center = false;
+  Bias output_bias = Bias::yes;
+};
+
+/// DCNv4 with its projections (Xiong et al., arXiv:2401.06197), [N, H, W, C] -> [N, H, W, C], under the names of the official
+/// implementation: output_proj(dcnv4(value_proj(x), offset_mask(x))), x passing offset_mask_dw before offset_mask where that is wanted.
+/// Offsets and scalars are 0 at the start, and so is what is aggregated.
+template <class T = float, class D = Cpu>
+struct DCNv4 {
+  DCNv3Options options;
+  std::optional<Conv2d<T, D>> offset_mask_dw;
+  Linear<T, D> offset_mask, value_proj, output_proj;
+
+  DCNv4() = default;
+  explicit DCNv4(index_t channels, const DCNv4LayerOptions& o = {}) {
+    if (o.groups < 1 || channels % o.groups)
+      throw ValueError("nn::DCNv4", "groups", concat("a divisor of the ", channels, " channels"), concat(o.groups));
+    for (const index_t k : {o.kernel, o.dw_kernel ? o.dw_kernel : 1})
+      if (k < 1 || k % 2 == 0) throw ValueError("nn::DCNv4", "kernel", "an odd number", concat(k));
+    options = {.kernel = o.kernel,
+               .padding = o.dilation * (o.kernel - 1) / 2,
+               .dilation = o.dilation,
+               .groups = o.groups,
+               .offset_scale = o.offset_scale,
+               .remove_center = o.remove_center};
+    if (o.dw_kernel) offset_mask_dw.emplace(channels, channels, o.dw_kernel, Conv2dOptions{.padding = o.dw_kernel / 2, .groups = channels});
+    offset_mask = Linear<T, D>(channels, dcnv4_width(o.groups, o.kernel * o.kernel - o.remove_center));
+    value_proj = Linear<T, D>(channels, channels);
+    output_proj = Linear<T, D>(channels, channels, o.output_bias);
+    init_weights();
+  }
+
+  /// The start described above. What draws all linear layers of a network must call this afterwards.
+  void init_weights() {
+    offset_mask.weight.fill(0), offset_mask.bias.fill(0);
+    for (auto* layer : {&value_proj, &output_proj}) {
+      init::xavier_uniform<Master<T>, D>(layer->weight, default_generator());
+      if (layer->bias) layer->bias.fill(0);
+    }
+  }
+
+  Tensor<T, D> operator()(const Tensor<T, D>& x) const {
+    const Tensor<T, D> v = value_proj(x), numbers = offset_mask(offset_mask_dw ? (*offset_mask_dw)(x) : x);
+    const Tensor<T, D> y = shapes_only() ? Tensor<T, D>(x.shape()) : dcnv4(v, numbers, options);
+    const index_t taps = options.kernel.h * options.kernel.w - options.remove_center;
+    return output_proj(detail::observed(this, "DCNv4", v, y, 5 * y.numel() * taps));
+  }
+  SEGNET_FIELDS(offset_mask_dw, offset_mask, value_proj, output_proj)
 };
 
 }  // namespace segnet::nn
