@@ -50,13 +50,13 @@ struct TapTable {
   /// f(p0, p1, p2, p3) with the corners of tap i in an image of C channels and rows of `row` elements; false if it reads nothing.
   template <class E, class F>
   SEGNET_INLINE bool corners(index_t i, E* image, index_t C, index_t row, const F& f) const {
-    E* p = image + first[i];
     if (first[i] >= 0) {
+      E* const p = image + first[i];
       f(p, p + C, p + row, p + (row + C));
       return true;
     }
     if (right[i] < 0) return false;
-    p = image + ~first[i];
+    E* const p = image + ~first[i];
     f(p, p + right[i], p + down[i], p + down[i] + right[i]);
     return true;
   }
