@@ -157,7 +157,7 @@ TEST_CASE("FCOS and RetinaNet: a step along the gradient lowers the loss; predic
     net.options.detections.score_threshold = 0;
     for (const Detections& d : net.predict(scenes.images)) {
       CHECK(d.boxes.dim(0) > 0);
-      CHECK(d.boxes.dim(0) <= 100);
+      CHECK(d.boxes.dim(0) <= net.options.detections.most);
       CHECK(d.scores.numel() == d.labels.numel());
     }
     CHECK(std::isfinite(net.loss(scenes.images, {DetectionTarget{}, scenes.targets[1]}).total().item()));

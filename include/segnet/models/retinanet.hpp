@@ -14,7 +14,7 @@ struct RetinaNetOptions {
   AnchorOptions anchors = retinanet_anchors();
   ImageBatchOptions images{};
   MatcherOptions matching{.high = 0.5, .low = 0.4, .allow_low_quality = true};
-  OneStageDetectionOptions detections{.score_threshold = 0.05, .nms_threshold = 0.5};
+  OneStageDetectionOptions detections{.score_threshold = 0.05, .nms_threshold = 0.5, .most = 300};
 };
 
 template <class T = float, class D = Cpu>
