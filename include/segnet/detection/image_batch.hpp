@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <vector>
 
 #include "segnet/detection/targets.hpp"
@@ -69,7 +70,8 @@ struct ImageBatch {
 };
 
 /// @param images [H, W, 3] each, values in [0, 1], sizes of their own   @throws ShapeError; ValueError: none at all
-[[nodiscard]] inline ImageBatch image_batch(const std::vector<Tensor<float>>& images, const ImageBatchOptions& options = {}) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] ImageBatch image_batch(const std::vector<Tensor<T>>& images, const ImageBatchOptions& options = {}) {
   const NoGrad guard;
   if (images.empty()) throw ValueError("image_batch", "images", "at least one", "none");
   ImageBatch batch;

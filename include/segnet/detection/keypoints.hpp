@@ -1,6 +1,8 @@
 // Keypoints of detections, as maps of where each may be: arXiv:1703.06870, section 5.
 #pragma once
 
+#include <concepts>
+
 #include "segnet/detection/roi_heads.hpp"
 #include "segnet/ops/permute.hpp"
 #include "segnet/ops/resize.hpp"
@@ -43,7 +45,8 @@ struct Keypoints {
 
 /// Where the maps [n, h, w, K] of boxes [n, 4] are largest, once each is resized (bicubic) to the box's size in whole pixels, rounded up.
 /// @throws ShapeError
-[[nodiscard]] inline Keypoints heatmaps_to_keypoints(const Tensor<float>& maps, const Tensor<float>& boxes) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] Keypoints heatmaps_to_keypoints(const Tensor<T>& maps, const Tensor<T>& boxes) {
   const NoGrad guard;
   detail::check_boxes("heatmaps_to_keypoints", "boxes", boxes);
   if (maps.rank() != 4 || maps.dim(0) != boxes.dim(0))

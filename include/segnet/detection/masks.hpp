@@ -1,6 +1,8 @@
 // Masks of detections: He, Gkioxari, Dollar, Girshick, "Mask R-CNN", arXiv:1703.06870, section 3.
 #pragma once
 
+#include <concepts>
+
 #include "segnet/detection/roi_heads.hpp"
 #include "segnet/ops/pad.hpp"
 #include "segnet/ops/resize.hpp"
@@ -35,7 +37,8 @@ template <class T, class D>
 /// Masks of boxes, [n, m, m], where they are in the image: [n, H, W], 0 outside. As torchvision does it: with a frame of zeros around,
 /// the mask is stretched (bilinear) over the box, which grows alike and whose corners are cut to integers.
 /// @param boxes [n, 4]   @throws ShapeError
-[[nodiscard]] inline Tensor<float> paste_masks(const Tensor<float>& masks, const Tensor<float>& boxes, Extent2 image) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] Tensor<T> paste_masks(const Tensor<T>& masks, const Tensor<T>& boxes, Extent2 image) {
   const NoGrad guard;
   detail::check_boxes("paste_masks", "boxes", boxes);
   if (masks.rank() != 3 || masks.dim(0) != boxes.dim(0) || masks.dim(1) != masks.dim(2))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <vector>
 
 #include "segnet/detection/rpn.hpp"
@@ -88,8 +89,9 @@ struct RoiSamples {
 };
 
 /// Matches proposals, and the objects themselves, to the objects, and draws some.
-[[nodiscard]] inline RoiSamples sample_rois(const Tensor<float>& proposals, const DetectionTarget& target, Generator& random,
-                                            const RoiSampleOptions& options = {}) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] RoiSamples sample_rois(const Tensor<T>& proposals, const DetectionTarget& target, Generator& random,
+                                     const RoiSampleOptions& options = {}) {
   const NoGrad guard;
   const Tensor<float> objects = detail::boxes_of(target), all = concat({proposals, objects}, 0);
   const auto matches = match(box_iou(objects, all), options.matcher);
@@ -144,8 +146,9 @@ struct DetectionOptions {
 /// What the heads found in one image: every class of every proposal whose probability is above the threshold is a candidate, with a box of
 /// its own; those left by non-maximum suppression within each class; the best. No gradients.
 /// @param logits [R, K]   @param deltas [R, 4 K]   @param proposals [R, 4]   @throws ShapeError
-[[nodiscard]] inline Detections detections(const Tensor<float>& logits, const Tensor<float>& deltas, const Tensor<float>& proposals,
-                                           Extent2 image, const DetectionOptions& options = {}) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] Detections detections(const Tensor<T>& logits, const Tensor<T>& deltas, const Tensor<T>& proposals, Extent2 image,
+                                    const DetectionOptions& options = {}) {
   const NoGrad guard;
   const index_t R = logits.dim(0), K = logits.dim(1);
   if (deltas.shape() != Shape{R, 4 * K}) throw ShapeError("detections", "deltas", to_string(Shape{R, 4 * K}), deltas.shape());

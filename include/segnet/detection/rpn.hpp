@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <vector>
 
 #include "segnet/detection/box_coder.hpp"
@@ -24,7 +25,7 @@ struct ProposalOptions {
 };
 
 /// Boxes that may be objects, with their probabilities, best first.
-struct Proposals {
+struct RpnProposals {
   Tensor<float> boxes;   ///< [n, 4]
   Tensor<float> scores;  ///< [n]
 };
@@ -33,15 +34,16 @@ struct Proposals {
 /// probability is too low; those left by non-maximum suppression within each map; the best of these. No gradients.
 /// @param anchors [A, 4]   @param logits [N, A]   @param deltas [N, A, 4]   @param level_sizes anchors of each map, A in all
 /// @param images sizes of the N images   @throws ShapeError
-[[nodiscard]] inline std::vector<Proposals> rpn_proposals(const Tensor<float>& anchors, const Tensor<float>& logits,
-                                                          const Tensor<float>& deltas, const std::vector<index_t>& level_sizes,
-                                                          const std::vector<Extent2>& images, const ProposalOptions& options = {}) {
+template <std::same_as<float> T = float>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] std::vector<RpnProposals> rpn_proposals(const Tensor<T>& anchors, const Tensor<T>& logits, const Tensor<T>& deltas,
+                                                      const std::vector<index_t>& level_sizes, const std::vector<Extent2>& images,
+                                                      const ProposalOptions& options = {}) {
   const NoGrad guard;
   detail::check_boxes("rpn_proposals", "anchors", anchors);
   const index_t A = anchors.dim(0), N = static_cast<index_t>(images.size());
   if (logits.shape() != Shape{N, A}) throw ShapeError("rpn_proposals", "logits", to_string(Shape{N, A}), logits.shape());
   if (deltas.shape() != Shape{N, A, 4}) throw ShapeError("rpn_proposals", "deltas", to_string(Shape{N, A, 4}), deltas.shape());
-  std::vector<Proposals> result;
+  std::vector<RpnProposals> result;
   for (index_t n = 0; n < N; ++n) {
     std::vector<index_t> chosen, level;
     index_t first = 0;

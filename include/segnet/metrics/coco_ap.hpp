@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -90,9 +91,10 @@ inline constexpr index_t coco_most[3] = {1, 10, 100};
 }
 
 /// One category in one image: detections by falling score, at most 100, and their overlap with each object.
+template <class Object>
 struct CocoPairs {
   std::vector<const CocoDetection*> found;
-  std::vector<const CocoObject*> objects;
+  std::vector<const Object*> objects;
   std::vector<double> overlap;  // [found, objects]
 
   void finish(CocoOverlap kind) {
@@ -110,7 +112,8 @@ enum class CocoOutcome : std::uint8_t { right, wrong, ignored };
 
 /// Matches detections, best first, to objects: each to the one that it overlaps most, of those that are left; a crowd is never used up. To
 /// what counts in this range of areas first, to the rest only if nothing of that fits. Of equal overlaps the last.
-[[nodiscard]] inline std::vector<CocoOutcome> coco_match(const CocoPairs& p, double threshold, const double (&area)[2], CocoOverlap kind) {
+template <class Object>
+[[nodiscard]] std::vector<CocoOutcome> coco_match(const CocoPairs<Object>& p, double threshold, const double (&area)[2], CocoOverlap kind) {
   const auto outside = [&](double a) { return a < area[0] || a > area[1]; };
   const auto ignored = [&](std::size_t o) { return p.objects[o]->crowd || outside(p.objects[o]->area); };
   std::vector<std::size_t> order;
@@ -146,10 +149,11 @@ enum class CocoOutcome : std::uint8_t { right, wrong, ignored };
 /// The scores of detections in a set of images. Per category, threshold and range of areas the detections of all images are put in order
 /// of their scores; precision at a recall is the largest that is reached at that recall or a higher one.
 /// @param categories in the order of the result   @throws ValueError: a score that is NaN
-[[nodiscard]] inline CocoScores coco_scores(const std::vector<CocoObject>& objects, const std::vector<CocoDetection>& found,
-                                            const std::vector<index_t>& categories, CocoOverlap kind = CocoOverlap::boxes) {
+template <std::same_as<CocoObject> Object = CocoObject>  // so that nothing of it is compiled where it is not called
+[[nodiscard]] CocoScores coco_scores(const std::vector<Object>& objects, const std::vector<CocoDetection>& found,
+                                     const std::vector<index_t>& categories, CocoOverlap kind = CocoOverlap::boxes) {
   const auto K = static_cast<index_t>(categories.size());
-  std::map<index_t, std::map<index_t, detail::CocoPairs>> by_category;  // category, image
+  std::map<index_t, std::map<index_t, detail::CocoPairs<Object>>> by_category;  // category, image
   for (const auto& o : objects) by_category[o.category][o.image].objects.push_back(&o);
   for (const auto& d : found) {
     if (std::isnan(d.score)) throw ValueError("coco_scores", "found", "scores that are numbers", "nan");

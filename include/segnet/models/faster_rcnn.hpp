@@ -188,7 +188,7 @@ struct FasterRcnn {
     return seen;
   }
 
-  static std::vector<Proposals> propose(const Seen& seen, const ProposalOptions& o) {
+  static std::vector<RpnProposals> propose(const Seen& seen, const ProposalOptions& o) {
     return rpn_proposals(seen.anchors, on_host(seen.logits), on_host(seen.deltas), seen.level_sizes, seen.batch.sizes, o);
   }
 
