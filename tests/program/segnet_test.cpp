@@ -244,9 +244,9 @@ TEST_CASE("an auxiliary head: trained with, predicted without") {
   NEEDS_PROGRAM
   const Folder folder;
   write_pairs(folder);
-  const Outcome trained =
-      run(folder, train_arguments(folder, folder / "run",
-                                  {"--model", "pspnet", "--aux", "0.4", "--ohem", "0.7", "--ohem-kept", "100", "--epochs", "1"}));
+  const Outcome trained = run(folder, train_arguments(folder, folder / "run",
+                                                      {"--model", "pspnet", "--aux", "0.4", "--ohem", "0.7", "--ohem-kept", "100",
+                                                       "--border-weight", "0", "--epochs", "1"}));
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   CHECK(SafetensorsFile(folder / "run/best.safetensors").has("aux.4.weight"));
