@@ -28,8 +28,8 @@ void add_metrics(Registry&);
 void add_missing(Registry&);
 void add_networks(Registry&);
 void add_networks_classic(Registry&);
-void add_networks_internimage(Registry&);
 void add_networks_hrnet(Registry&);
+void add_networks_internimage(Registry&);
 void add_networks_rcnn(Registry&);
 void add_networks_segformer(Registry&);
 void add_networks_torchvision(Registry&);
@@ -88,34 +88,15 @@ class Runner {
  public:
   Runner(std::set<std::string> only, std::vector<ConvAlgorithm> algorithms, std::vector<int> threads, bool cpu, bool gpu)
       : only_(std::move(only)), algorithms_(std::move(algorithms)), threads_(std::move(threads)), cpu_(cpu), gpu_(gpu) {
-    for (const auto add : {add_attention,
-                           add_convolutions,
-                           add_crf,
-                           add_deformable,
-                           add_detection,
-                           add_elementwise,
-                           add_hash,
-                           add_indexing,
-                           add_linear_algebra,
-                           add_losses,
-                           add_metrics,
-                           add_networks,
-                           add_networks_classic,
-                           add_networks_internimage,
-                           add_networks_hrnet,
-                           add_networks_rcnn,
-                           add_networks_segformer,
-                           add_networks_torchvision,
-                           add_normalization,
-                           add_pooling,
-                           add_reductions,
-                           add_sampling,
-                           add_shapes,
-                           add_softmax,
-                           add_training,
-                           add_upsample,
-                           add_missing})
+    for (const auto add : {add_attention,  add_convolutions,   add_crf,    add_deformable, add_detection, add_elementwise,   add_hash,
+                           add_indexing,   add_linear_algebra, add_losses, add_metrics,    add_networks,  add_normalization, add_pooling,
+                           add_reductions, add_sampling,       add_shapes, add_softmax,    add_training,  add_upsample,      add_missing})
       add(registry_);
+#if SEGNET_GOLDEN_NETWORKS
+    for (const auto add : {add_networks_classic, add_networks_hrnet, add_networks_internimage, add_networks_rcnn, add_networks_segformer,
+                           add_networks_torchvision})
+      add(registry_);
+#endif
   }
 
   void run_file(const std::string& path) {
