@@ -87,6 +87,24 @@ struct BatchAnchors {
   }
 };
 
+/// What a batch's scores [N, A, K] and codes [N, A, 4] of boxes say of each image, in its own coordinates.
+template <class Coder>
+[[nodiscard]] std::vector<Detections> batch_detections(const ImageBatch& batch, const BatchAnchors& anchors, const Tensor<float>& scores,
+                                                       const Tensor<float>& codes, const Coder& coder,
+                                                       const OneStageDetectionOptions& options) {
+  std::vector<Detections> found;
+  const index_t A = scores.dim(1), K = scores.dim(2);
+  for (std::size_t n = 0; n < batch.sizes.size(); ++n) {
+    const auto i = static_cast<index_t>(n);
+    const auto decode = [&](const std::vector<index_t>& rows) {
+      return coder.decode(rows_at(codes.alias({A, 4}, i * A * 4), rows), rows_at(anchors.boxes, rows));
+    };
+    found.push_back(one_stage_detections(scores.alias({A, K}, i * A * K), anchors.level_sizes, batch.sizes[n], options, decode));
+    found.back().boxes = batch.original_boxes(found.back().boxes, n);
+  }
+  return found;
+}
+
 /// Checks the targets, and makes them fit the batch.
 [[nodiscard]] inline std::vector<DetectionTarget> resized_targets(const char* op, const ImageBatch& batch,
                                                                   const std::vector<DetectionTarget>& targets, index_t classes) {

@@ -50,17 +50,7 @@ struct RetinaNet {
     const auto output = head(backbone(cast<T>(batch.images.template to<D>())));
     const detail::BatchAnchors anchors(options.anchors, batch.padded(), 8);
     const auto scores = sigmoid(detail::on_host(output.cls_logits)), deltas = detail::on_host(output.bbox_regression);
-    std::vector<Detections> found;
-    const index_t A = scores.dim(1), K = options.classes;
-    for (std::size_t n = 0; n < batch.sizes.size(); ++n) {
-      const auto i = static_cast<index_t>(n);
-      found.push_back(one_stage_detections(
-          scores.alias({A, K}, i * A * K), anchors.level_sizes, batch.sizes[n], options.detections, [&](const std::vector<index_t>& rows) {
-            return BoxCoder{}.decode(rows_at(deltas.alias({A, 4}, i * A * 4), rows), rows_at(anchors.boxes, rows));
-          }));
-      found.back().boxes = batch.original_boxes(found.back().boxes, n);
-    }
-    return found;
+    return detail::batch_detections(batch, anchors, scores, deltas, BoxCoder{}, options.detections);
   }
 
   /// The losses of images and what is in them. @throws ShapeError, ValueError: a target that does not fit
