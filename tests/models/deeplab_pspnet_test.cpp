@@ -31,17 +31,10 @@ void check_counts(const char* name, M net, index_t size, index_t parameters, dou
         doctest::Approx(giga_multiply_adds).epsilon(2e-3));
 }
 
-template <class M>
-std::set<std::string> names(const M& net) {
-  std::set<std::string> all;
-  for (const auto& entry : nn::state_dict(net)) all.insert(entry.name);
-  return all;
-}
-
 /// Whether those names are in the network, and all others begin with one of `rest`.
 template <class M>
 void check_names(const M& net, const std::vector<std::string>& expected, const std::vector<std::string>& rest) {
-  std::set<std::string> all = names(net);
+  std::set<std::string> all = state_dict_names(net);
   for (const auto& name : expected) {
     INFO(name);
     CHECK(all.erase(name) == 1);
@@ -138,10 +131,10 @@ TEST_CASE("FCN, DeepLab and PSPNet: names of other implementations") {
               {"layer1.", "layer2.", "layer3.", "layer4.", "ppm.features.1.", "ppm.features.2."});
   check_names(DeepLabV2<>({.backbone = small}), {"aspp.c0.weight", "aspp.c1.weight", "aspp.c2.weight", "aspp.c3.weight", "aspp.c3.bias"},
               {"backbone."});
-  const auto v1 = names(DeepLabVgg<>({.width = 2, .branches = {{.channels = 4}}}));
+  const auto v1 = state_dict_names(DeepLabVgg<>({.width = 2, .branches = {{.channels = 4}}}));
   CHECK(v1.size() == 32);
   for (const char* name : {"conv1_1.weight", "conv5_3.bias", "fc6.weight", "fc7.bias", "fc8.weight"}) CHECK(v1.count(name));
-  CHECK(names(DeepLabVgg<>(DeepLabVggOptions::v2({2, 4}))).count("fc8_2.bias"));
+  CHECK(state_dict_names(DeepLabVgg<>(DeepLabVggOptions::v2({2, 4}))).count("fc8_2.bias"));
 }
 
 TEST_CASE("FCN, DeepLab and PSPNet: logits have the size of the image, whatever it is") {
@@ -251,7 +244,7 @@ TEST_CASE("Multi-scale DeepLab: the largest logit of all scales") {
   net.scales = {1};
   CHECK(net.outputs(x).size() == 1);
   CHECK(net(x).to_vector() == net.network(x).to_vector());
-  CHECK(names(net) == names(net.network));
+  CHECK(state_dict_names(net) == state_dict_names(net.network));
 }
 
 TEST_CASE("FCN, DeepLab and PSPNet learn a batch, auxiliary losses included") {

@@ -1,12 +1,23 @@
 // What every network must be able to do.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "segnet/autograd/backward.hpp"
 #include "segnet/nn/dropout.hpp"
 #include "segnet/ops/cross_entropy.hpp"
 #include "support/testing.hpp"
 
 namespace segnet::testing {
+
+/// The names of all its tensors.
+template <class M>
+std::set<std::string> state_dict_names(const M& net) {
+  std::set<std::string> all;
+  for (const auto& entry : nn::state_dict(net)) all.insert(entry.name);
+  return all;
+}
 
 /// A short step down the gradient of all parameters g lowers the loss by what it says, rate * |g|^2. Longer ones may lower the loss of a
 /// network just drawn or not: its gradients are steep, and turn soon. `loss()` is that of a batch by `net`, whose dropout is turned off.

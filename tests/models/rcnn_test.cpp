@@ -1,5 +1,3 @@
-#include <set>
-
 #include "models/learns.hpp"
 #include "segnet/models/faster_rcnn.hpp"
 #include "segnet/models/fcos.hpp"
@@ -59,13 +57,6 @@ FasterRcnnOptions small_rcnn() {
   return o;
 }
 
-template <class M>
-std::set<std::string> names(const M& net) {
-  std::set<std::string> all;
-  for (const auto& entry : nn::state_dict(net)) all.insert(entry.name);
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("detectors: parameters as published") {
@@ -95,7 +86,7 @@ TEST_CASE("Faster R-CNN with masks and keypoints: names, training, predictions")
   default_generator() = {11};
   const DrawnScenes scenes;
   FasterRcnn<> net(small_rcnn());
-  const auto all = names(net);
+  const auto all = state_dict_names(net);
   for (const char* name : {"backbone.body.layer4.1.bn2.running_var", "backbone.fpn.inner_blocks.3.0.weight", "rpn.head.conv.0.0.bias",
                            "roi_heads.box_head.fc6.weight", "roi_heads.mask_head.3.0.weight", "roi_heads.mask_predictor.conv5_mask.bias",
                            "roi_heads.keypoint_head.14.weight", "roi_heads.keypoint_predictor.kps_score_lowres.weight"}) {

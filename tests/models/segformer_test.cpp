@@ -1,7 +1,5 @@
 #include "segnet/models/segformer.hpp"
 
-#include <set>
-
 #include "models/learns.hpp"
 #include "segnet/models/inference.hpp"
 #include "segnet/models/lawin.hpp"
@@ -15,13 +13,6 @@ using namespace segnet::models;
 namespace {
 
 constexpr MixTransformerOptions small{.channels = {4, 8, 20, 32}, .depths = {1, 1, 1, 1}, .drop_path = 0};
-
-template <class M>
-std::set<std::string> names(const M& net) {
-  std::set<std::string> all;
-  for (const auto& entry : nn::state_dict(net)) all.insert(entry.name);
-  return all;
-}
 
 }  // namespace
 
@@ -70,7 +61,7 @@ TEST_CASE("Lawin: parameters as published, of attention by ratio too") {
 
 TEST_CASE("SegFormer and Lawin: the authors' names and shapes") {
   const nn::ShapesOnly no_arithmetic;
-  const auto all = names(SegFormer<>({.backbone = small}));
+  const auto all = state_dict_names(SegFormer<>({.backbone = small}));
   CHECK(all.size() == 4 * 4 + 4 * (16 + 2) + 3 * 4 + 8 + 5 + 2);
   for (const char* name : {"backbone.patch_embed1.proj.weight", "backbone.patch_embed4.norm.bias", "backbone.block1.0.norm1.weight",
                            "backbone.block2.0.attn.q.bias", "backbone.block2.0.attn.kv.weight", "backbone.block3.0.attn.sr.weight",
@@ -79,7 +70,7 @@ TEST_CASE("SegFormer and Lawin: the authors' names and shapes") {
                            "decode_head.linear_fuse.conv.weight", "decode_head.linear_fuse.bn.running_var", "decode_head.linear_pred.bias"})
     CHECK(all.count(name));
   CHECK(!all.count("backbone.block4.0.attn.sr.weight"));
-  const auto lawin = names(Lawin<>({.backbone = small, .channels = 128}));
+  const auto lawin = state_dict_names(Lawin<>({.backbone = small, .channels = 128}));
   for (const char* name : {"decode_head.lawin_8.g.conv.bias", "decode_head.lawin_4.conv_out.bn.running_mean",
                            "decode_head.lawin_8.position_mixing.63.weight", "decode_head.lawin_2.position_mixing.3.bias",
                            "decode_head.ds_8.norm.weight", "decode_head.image_pool.1.conv.weight", "decode_head.short_path.bn.weight",
